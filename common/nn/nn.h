@@ -1,0 +1,126 @@
+// The engine: trains and evaluates one model on one device.
+//
+// A handle is used by one thread at a time; several handles may live in a process. Pixels are uint8
+// in the order [image][y][x][channel] ("HWC"), as shards and the preprocessing function give them;
+// the engine normalises them itself: input = (pixel − mean[channel]) / 255.
+//
+// Exactness: precision, thread count and algorithm per layer are resolved when the handle is made,
+// from the ISA and the options, never by timing, and written down by nn_choices(). A handle made
+// from those choices on a machine that can honour them computes the same bits: the same calls give
+// the same state, whatever was stopped and resumed between. Random numbers are counter-based
+// (base/philox.h):
+//   dropout  key = seed, counter = {element / 4, position in the epoch's global batch, step,
+//   layer},
+//            word element % 4; element = (y·W + x)·C + c; kept if word ≥ rate·2^32, scaled by
+//            1/(1−rate)
+//   initial weights  key = seed, counter = {element / 4, 0, 0x1417, tensor index}, word element %
+//   4,
+//            element in the canonical form; Glorot uniform (Glorot, Bengio 2010), biases 0, gamma
+//            1, beta 0
+#ifndef INKLING_NN_NN_H
+#define INKLING_NN_NN_H
+
+#include "nn/spec.h"
+
+#include <stddef.h>
+
+#define NN_BATCH_MAX    4096
+#define NN_CHOICES_SIZE 1024
+
+typedef struct nn nn_t;
+
+typedef struct {
+    const char *backend;   // "auto", "ref", "cpu"; a name this build lacks is ERR_UNSUPPORTED
+    const char *precision; // "auto", "fp32", "bf16"
+    int threads;           // 0: all cores this process may use
+    int max_batch;         // largest count of any call below, ≤ NN_BATCH_MAX
+    bool training;         // false: no gradients, no moments, batch-norm folded
+    uint64_t seed;         // dropout
+    float mean[4];         // per channel, in pixel units; zeros for none
+    const char *choices;   // NULL, or what nn_choices() said earlier: taken over where possible
+} nn_options_t;
+
+err_code_t nn_new(const nn_spec_t *spec, const nn_options_t *options, nn_t **nn, err_t *err);
+void nn_destroy(nn_t **nn);
+
+// One line "backend=cpu isa=avx512 precision=fp32 threads=2 …"; lives as long as the handle.
+const char *nn_choices(const nn_t *nn);
+// False if options.choices could not be honoured (other ISA, fewer cores): results then differ in
+// rounding.
+bool nn_exact(const nn_t *nn);
+const nn_spec_t *nn_spec(const nn_t *nn);
+
+// The host's best vector ISA that the engine distinguishes: "amx", "avx512", "avx2" or "generic".
+const char *nn_isa(void);
+// Bytes a handle will need, estimated from spec and options, for refusing what cannot fit.
+uint64_t nn_memory_estimate(const nn_spec_t *spec, const nn_options_t *options);
+
+// --- State
+// -------------------------------------------------------------------------------------------
+// NN_PARAM: parameters, and the moving statistics of batch-norm. NN_ADAM_M, NN_ADAM_V: moments of
+// trained tensors. NN_GRADIENT: of the last step (read only). NN_ESTIMATE: statistics from
+// nn_bn_estimate (mean and variance tensors only). data is the canonical form, tensors[index].count
+// floats.
+typedef enum { NN_PARAM, NN_ADAM_M, NN_ADAM_V, NN_GRADIENT, NN_ESTIMATE } nn_part_t;
+
+int nn_tensor_count(const nn_t *nn);
+const nn_tensor_t *nn_tensors(const nn_t *nn);
+// ERR_INVALID for a part that the tensor or the handle (training = false) does not have.
+err_code_t nn_get(nn_t *nn, nn_part_t part, int index, float *data, err_t *err);
+err_code_t nn_set(nn_t *nn, nn_part_t part, int index, const float *data, err_t *err);
+
+// Glorot-uniform weights, zero moments, moving mean 0 and variance 1.
+err_code_t nn_init(nn_t *nn, uint64_t seed, err_t *err);
+
+// --- Training
+// ----------------------------------------------------------------------------------------
+typedef struct {
+    const uint8_t *pixels; // count × height × width × channels
+    const int32_t *labels; // count, 0 … classes − 1
+    const float *weights;  // count, weight of each sample's loss, or NULL for ones
+    int count;
+    uint32_t position; // of the first sample in the global batch
+    int batch_total;   // samples in the global batch: gradients and loss are sums divided by it
+} nn_batch_t;
+
+// Adam (Kingma, Ba 2015) in Keras' form: θ −= lr·√(1−β2^t)/(1−β1^t) · m/(√v + ε), t = step + 1.
+typedef struct {
+    float lr, beta1, beta2, epsilon;
+} nn_adam_t;
+
+// Called during the backward pass, bucket by bucket from the last layer to the first, with the
+// gradients of this rank; must replace them with the sum over all ranks. The layout inside a bucket
+// is the backend's own, equal on all ranks with equal choices. An error ends the step; the state is
+// then undefined and must be restored.
+typedef err_code_t (*nn_reduce_fn)(void *arg, int bucket, float *gradients, size_t count,
+                                   err_t *err);
+
+typedef struct {
+    double loss; // sum of weighted losses of this batch (not divided)
+    int correct; // samples whose label was the most probable class
+} nn_result_t;
+
+// One optimiser step: forward with dropout and batch statistics, loss, backward, reduce, Adam,
+// moving statistics. step counts from 0 over the whole job. A loss that is not finite is
+// ERR_INVALID and leaves result set; the state is then undefined.
+err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
+                   nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
+
+// --- Evaluation
+// -------------------------------------------------------------------------------------- Batch-norm
+// statistics re-estimated with the current weights over count images (any number; cut into chunks
+// of min(32, max_batch), each normalised by its own moments, dropout off; means and second moments
+// are merged over all chunks by image count). Kept beside the moving statistics and used by
+// nn_predict from then until the next nn_step, nn_set or nn_use_moving. Changes nothing that
+// training reads.
+err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count, err_t *err);
+void nn_use_moving(nn_t *nn);
+
+// probabilities: count × classes (two classes: {1 − p, p}). The bits for an image depend on the
+// image alone, not on count or its place in the batch.
+err_code_t nn_predict(nn_t *nn, const uint8_t *pixels, int count, float *probabilities, err_t *err);
+
+// Cross-entropy of one prediction, probabilities clipped to [1e-7, 1 − 1e-7] as Keras does.
+double nn_loss(const float *probabilities, int classes, int32_t label);
+
+#endif

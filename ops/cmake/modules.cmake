@@ -1,0 +1,51 @@
+# One folder = one module = one target, and the link line is the layer rule: the headers of module M are
+# reachable (as "M/x.h") only through build/layers/M, which is on the include path of M itself and of the
+# targets that link M. Including the header of a module that is not linked does not compile.
+
+find_package(PkgConfig REQUIRED)
+
+# inkling_module(NAME SOURCES a.c ... [LINKS target ...] [PRIVATE_LINKS target ...])
+#   LINKS are modules or libraries whose types appear in this module's headers; PRIVATE_LINKS are the rest.
+function(inkling_module name)
+  cmake_parse_arguments(M "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(${name} STATIC ${M_SOURCES})
+  set(layer ${CMAKE_BINARY_DIR}/layers/${name})
+  file(MAKE_DIRECTORY ${layer})
+  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${layer}/${name} SYMBOLIC)
+  target_include_directories(${name} PUBLIC ${layer})
+  target_link_libraries(${name} PUBLIC ${M_LINKS} PRIVATE ${M_PRIVATE_LINKS})
+endfunction()
+
+# inkling_program(NAME SOURCES a.c ... LINKS target ...): an executable in build/bin.
+function(inkling_program name)
+  cmake_parse_arguments(P "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${P_SOURCES})
+  target_link_libraries(${name} PRIVATE ${P_LINKS})
+endfunction()
+
+# inkling_test(NAME SOURCES a.c ... LINKS target ... [LABEL unit] [TIMEOUT seconds]): a cmocka program run by ctest.
+function(inkling_test name)
+  cmake_parse_arguments(T "" "LABEL;TIMEOUT" "SOURCES;LINKS;ARGS" ${ARGN})
+  if(NOT T_LABEL)
+    set(T_LABEL unit)
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${T_LINKS} PkgConfig::CMOCKA)
+  add_test(NAME ${name} COMMAND ${name} ${T_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT})
+endfunction()
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_package(Threads REQUIRED)
+if(NOT INKLING_ENGINE_ONLY)
+  pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+  pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+  pkg_check_modules(CZMQ REQUIRED IMPORTED_TARGET libczmq libzmq)
+  pkg_check_modules(MSGPACK REQUIRED IMPORTED_TARGET msgpack)
+  pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
+  pkg_check_modules(VIPS REQUIRED IMPORTED_TARGET vips)
+endif()
