@@ -18,14 +18,49 @@ typedef struct {
     bool training;
     uint64_t seed;
     float mean[4];
-    char precision[8]; // "fp32" or "bf16" after resolve
-    char isa[16];
-    bool exact; // cleared when stored choices could not be honoured
+    char precision[8]; // before resolve as in the options ("auto" …), "fp32" or "bf16" after it
+    char isa[16];      // before resolve nn_isa(), after it what the backend uses
+    char more[256];    // further "key=value" pairs of the backend for nn_choices, or empty
+    bool exact;        // cleared when stored choices could not be honoured
 } nn_plan_t;
+
+// Worst first.
+#define NN_ISAS(X)                                                                                 \
+    X(GENERIC, "generic")                                                                          \
+    X(AVX2, "avx2")                                                                                \
+    X(AVX512, "avx512")                                                                            \
+    X(AMX, "amx")
+
+typedef enum {
+#define X(isa, word) NN_ISA_##isa,
+    NN_ISAS(X)
+#undef X
+} nn_isa_t;
+
+// False for a word that is none of the above.
+bool nn_isa_parse(const char *word, nn_isa_t *isa);
+
+// Images that nn_bn_estimate normalises together.
+#define NN_ESTIMATE_CHUNK 32
+
+// The value of key in stored choices ("key=value key=value"); false if stored is NULL or lacks it,
+// or the value does not fit.
+bool nn_choice(const char *stored, const char *key, char *value, size_t size);
+
+// A dropout element is kept if its random word is at least this: rate·2^32, rounded up.
+static inline uint32_t nn_dropout_threshold(float rate) {
+    double exact = (double)rate * 0x1p32;
+    uint32_t whole = (uint32_t)exact;
+    return whole + (whole < exact);
+}
 
 typedef struct {
     const char *name;
-    // Settles precision, isa and threads (stored: the parsed choices "key=value …", or NULL).
+    // Settles precision, isa and threads (stored: the choices "key=value …", or NULL). The front
+    // has settled threads (≥ 1) already, from options, stored choices and cores; a backend may
+    // lower it. What the options say goes before what is stored; stored choices that cannot be
+    // taken over are no error. The front compares the outcome with stored and clears `exact` if
+    // they differ.
     err_code_t (*resolve)(nn_plan_t *plan, const char *stored, err_t *err);
     // plan outlives the backend's object.
     err_code_t (*create)(const nn_plan_t *plan, void **self, err_t *err);

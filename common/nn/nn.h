@@ -16,7 +16,8 @@
 //   initial weights  key = seed, counter = {element / 4, 0, 0x1417, tensor index}, word element %
 //   4,
 //            element in the canonical form; Glorot uniform (Glorot, Bengio 2010), biases 0, gamma
-//            1, beta 0
+//            1, beta 0: limit·(2u − 1) in float, limit = √(6 / (fan_in + fan_out)), u in [0, 1) the
+//            word's upper 24 bits
 #ifndef INKLING_NN_NN_H
 #define INKLING_NN_NN_H
 
@@ -50,9 +51,14 @@ const char *nn_choices(const nn_t *nn);
 bool nn_exact(const nn_t *nn);
 const nn_spec_t *nn_spec(const nn_t *nn);
 
-// The host's best vector ISA that the engine distinguishes: "amx", "avx512", "avx2" or "generic".
+// The names of the backends in this build, best first; NULL behind the last.
+const char *nn_backend_name(int index);
+// The best vector ISA of this host, as far as processor and kernel support it: "amx", "avx512",
+// "avx2" or "generic". The environment's INKLING_ISA, one of these words, lowers it (for tests and
+// comparisons); it never raises it.
 const char *nn_isa(void);
-// Bytes a handle will need, estimated from spec and options, for refusing what cannot fit.
+// Bytes a handle will need, estimated from spec and options, for refusing what cannot fit; 0 if
+// nn_new would refuse spec or options.
 uint64_t nn_memory_estimate(const nn_spec_t *spec, const nn_options_t *options);
 
 // --- State
@@ -65,7 +71,9 @@ typedef enum { NN_PARAM, NN_ADAM_M, NN_ADAM_V, NN_GRADIENT, NN_ESTIMATE } nn_par
 
 int nn_tensor_count(const nn_t *nn);
 const nn_tensor_t *nn_tensors(const nn_t *nn);
-// ERR_INVALID for a part that the tensor or the handle (training = false) does not have.
+// ERR_INVALID for a part that the tensor or the handle (training = false) does not have, for
+// setting NN_GRADIENT or NN_ESTIMATE, for NN_ESTIMATE while no estimate is in use, and for setting
+// numbers that are not finite or a negative variance or second moment.
 err_code_t nn_get(nn_t *nn, nn_part_t part, int index, float *data, err_t *err);
 err_code_t nn_set(nn_t *nn, nn_part_t part, int index, const float *data, err_t *err);
 
@@ -112,7 +120,7 @@ err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_ad
 // of min(32, max_batch), each normalised by its own moments, dropout off; means and second moments
 // are merged over all chunks by image count). Kept beside the moving statistics and used by
 // nn_predict from then until the next nn_step, nn_set or nn_use_moving. Changes nothing that
-// training reads.
+// training reads. Needs a handle made for training.
 err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count, err_t *err);
 void nn_use_moving(nn_t *nn);
 

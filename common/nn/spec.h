@@ -19,9 +19,12 @@
 #define NN_LAYERS_MAX     128
 #define NN_TENSORS_MAX    (4 * NN_LAYERS_MAX)
 #define NN_SIZE_MAX       1024 // height and width
+#define NN_CHANNELS_MAX   4    // of the input
 #define NN_UNITS_MAX      8192 // filters, dense units
 #define NN_CLASSES_MAX    1000
-#define NN_PARAMETERS_MAX (1ull << 30)
+#define NN_PARAMETERS_MAX (1ll << 30)
+#define NN_ELEMENTS_MAX   (1ll << 28) // of one image behind any layer
+#define NN_TEXT_MAX       16384       // bytes of the text form
 
 // kind, word in the text form
 #define NN_KINDS(X)                                                                                \
@@ -91,8 +94,8 @@ typedef struct {
 // 256, 0.2f}.
 err_code_t nn_spec_vgg(const nn_vgg_t *vgg, nn_spec_t *spec, err_t *err);
 
-// Everything the engine relies on: ranges, shapes that fit, one head at the end. ERR_INVALID names
-// the layer.
+// Everything the engine relies on: ranges, shapes that fit, convolution and pooling only before the
+// one flatten, dense only behind it, one head at the end. ERR_INVALID names the layer.
 err_code_t nn_spec_check(const nn_spec_t *spec, err_t *err);
 
 // shapes[i] is the output of layer i; needs a checked spec.
@@ -106,7 +109,9 @@ int nn_spec_tensors(const nn_spec_t *spec, nn_tensor_t tensors[NN_TENSORS_MAX]);
 //   conv 64 kernel 3
 //   batch-norm momentum 0.99 epsilon 0.001
 //   relu … max-pool / dropout 0.2 / flatten / dense 256 bias / sigmoid
-// nn_spec_write gives a malloc'ed string; nn_spec_parse checks what it read.
+// conv and dense take an optional word "bias" at the end.
+// Any text is safe to parse: ERR_INVALID names the line. nn_spec_write (of a checked spec) gives a
+// malloc'ed string; nn_spec_parse checks what it read. Numbers survive the round trip bit for bit.
 char *nn_spec_write(const nn_spec_t *spec);
 err_code_t nn_spec_parse(const char *text, nn_spec_t *spec, err_t *err);
 
