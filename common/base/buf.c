@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,36 +85,20 @@ void buf_printf(buf_t *buf, const char *format, ...) {
     va_end(again);
 }
 
-// Length of the well-formed UTF-8 sequence at c (RFC 3629), or 0.
-static size_t utf8_length(const unsigned char *c) {
-    if (c[0] < 0x80)
-        return 1;
-    size_t length = c[0] >= 0xc2 && c[0] <= 0xdf   ? 2
-                    : c[0] >= 0xe0 && c[0] <= 0xef ? 3
-                    : c[0] >= 0xf0 && c[0] <= 0xf4 ? 4
-                                                   : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-    if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
-        (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 void buf_json_string(buf_t *buf, const char *text) {
     buf_append(buf, "\"", 1);
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        size_t length = utf8_length(c);
+    for (size_t left = strlen(text); left > 0;) {
+        size_t length = utf8_length(text, left);
         if (length == 0)
             buf_puts(buf, "\\ufffd");
-        else if (*c == '"' || *c == '\\')
-            buf_printf(buf, "\\%c", *c);
-        else if (*c < 32)
-            buf_printf(buf, "\\u%04x", *c);
+        else if (*text == '"' || *text == '\\')
+            buf_printf(buf, "\\%c", *text);
+        else if ((unsigned char)*text < 32)
+            buf_printf(buf, "\\u%04x", (unsigned char)*text);
         else
-            buf_append(buf, c, length);
-        c += length ? length : 1;
+            buf_append(buf, text, length);
+        text += length ? length : 1;
+        left -= length ? length : 1;
     }
     buf_append(buf, "\"", 1);
 }

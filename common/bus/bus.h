@@ -1,0 +1,68 @@
+// Messages over ZeroMQ: [header][body][attachment …], the shapes of proto/messages.def.
+//
+// A socket belongs to one loop and its thread. A router serves many peers and answers by peer; a
+// dealer talks to one endpoint at a time. Frames that break the protocol never reach the handler: a
+// router answers them with an error message, a dealer drops them; both log it, rarely. Queues are
+// bounded: a send that would block returns ERR_FULL and sends nothing.
+#ifndef INKLING_BUS_BUS_H
+#define INKLING_BUS_BUS_H
+
+#include "bus/loop.h"
+#include "proto/codec.h"
+
+#define BUS_ATTACHMENTS_MAX 4096
+#define BUS_FRAME_MAX       (64u << 20) // bytes of one attachment
+
+// Whom a router answers: ZeroMQ's routing id. Copy freely; valid while the peer is connected.
+typedef struct {
+    unsigned char size;
+    unsigned char id[255];
+} bus_peer_t;
+
+typedef struct {
+    bus_peer_t peer; // routers only
+    proto_type_t type;
+    uint64_t id;          // correlation id, to be repeated in the answer
+    uint64_t deadline_ms; // time left when it was sent, 0: none
+    int64_t received_ms;  // clock_mono_ms() of its arrival
+    proto_bytes_t body;
+    const proto_bytes_t *attachments; // valid during the handler
+    size_t attachment_count;
+} bus_message_t;
+
+typedef struct bus_socket bus_socket_t;
+typedef void (*bus_message_fn)(void *arg, bus_socket_t *socket, const bus_message_t *message);
+
+// endpoint: "ipc://…" or "tcp://127.0.0.1:…". Binding tcp to anything but loopback is refused (no
+// keys yet). An ipc path too long for the system, or a socket that another process serves, is an
+// error naming it.
+err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
+                          bus_socket_t **socket, err_t *err);
+// Connects in the background and again after a loss; the endpoint need not exist yet. With a loop
+// of NULL the socket is read by bus_receive().
+err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
+                          bus_socket_t **socket, err_t *err);
+void bus_socket_destroy(bus_socket_t **socket);
+
+// Encodes and sends. peer: NULL for dealers. message: struct of that type.
+err_code_t bus_send(bus_socket_t *socket, const bus_peer_t *peer, uint64_t id, uint64_t deadline_ms,
+                    proto_type_t type, const void *message, const proto_bytes_t *attachments,
+                    size_t attachment_count, err_t *err);
+// Answers a message of a router; errors are logged.
+void bus_reply(bus_socket_t *socket, const bus_message_t *to, proto_type_t type,
+               const void *message);
+void bus_reply_error(bus_socket_t *socket, const bus_message_t *to, const err_t *err);
+// The same for an answer that comes later: peer and id were copied from the message.
+void bus_reply_error_to(bus_socket_t *socket, const bus_peer_t *peer, uint64_t id,
+                        const err_t *err);
+
+// For sockets without a loop: waits for the next message and calls fn with it; ERR_TIMEOUT if there
+// is none.
+err_code_t bus_receive(bus_socket_t *socket, int64_t timeout_ms, bus_message_fn fn, void *arg,
+                       err_t *err);
+
+// err_t to the wire and back; texts of the message point into err.
+void bus_error_message(const err_t *err, proto_error_t *message);
+void bus_error_read(const bus_message_t *message, err_t *err);
+
+#endif
