@@ -1,0 +1,329 @@
+#include "nn/ref/ref_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    void (*forward)(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass);
+    void (*backward)(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass,
+                     const ref_real_t *behind, ref_real_t *before);
+} kind_t;
+
+// The heads are not here: head.c makes loss and probabilities from the last dense layer's logits.
+static const kind_t kinds[] = {
+    [NN_CONV] = {ref_conv_forward, ref_conv_backward},
+    [NN_BATCH_NORM] = {ref_batch_norm_forward, ref_batch_norm_backward},
+    [NN_RELU] = {ref_relu_forward, ref_relu_backward},
+    [NN_MAX_POOL] = {ref_max_pool_forward, ref_max_pool_backward},
+    [NN_DROPOUT] = {ref_dropout_forward, ref_dropout_backward},
+    [NN_FLATTEN] = {ref_flatten_forward, ref_flatten_backward},
+    [NN_DENSE] = {ref_dense_forward, ref_dense_backward},
+};
+
+// --- Making and ending
+
+static err_code_t resolve(nn_plan_t *plan, const char *stored, err_t *err) {
+    (void)stored; // there is but one way
+    if (strcmp(plan->precision, "bf16") == 0) {
+        err_set(err, ERR_UNSUPPORTED, "the backend ref has no precision bf16");
+        return err_remedy(err, "use precision fp32 or auto");
+    }
+    snprintf(plan->precision, sizeof plan->precision, "fp32");
+    snprintf(plan->isa, sizeof plan->isa, "generic");
+    plan->threads = 1;
+    return ERR_OK;
+}
+
+static int64_t parameter_count(const nn_plan_t *plan) {
+    int64_t count = 0;
+    for (int i = 0; i < plan->tensor_count; i++) {
+        count += plan->tensors[i].count;
+    }
+    return count;
+}
+
+// Numbers of one image: its input and each layer's output; *largest of them.
+static int64_t activation_count(const nn_plan_t *plan, int64_t *largest) {
+    nn_shape_t input = {plan->spec.height, plan->spec.width, plan->spec.channels};
+    int64_t count = ref_volume(input);
+    *largest = count;
+    for (int i = 0; i < plan->spec.layer_count - 1; i++) {
+        int64_t volume = ref_volume(plan->shapes[i]);
+        count += volume;
+        *largest = volume > *largest ? volume : *largest;
+    }
+    return count;
+}
+
+static uint64_t memory(const nn_plan_t *plan) {
+    int64_t largest;
+    int64_t activations = activation_count(plan, &largest);
+    if (plan->training) {
+        activations += 2 * largest;
+    }
+    int64_t parts = plan->training ? NN_GRADIENT + 1 : 1;
+    return sizeof(ref_t) + (uint64_t)(plan->max_batch * activations) * sizeof(ref_real_t) +
+           (uint64_t)(parts * parameter_count(plan)) * sizeof(float);
+}
+
+static void destroy(void *self) {
+    ref_t *ref = self;
+    for (int i = 0; i < ref->layer_count; i++) {
+        free(ref->layers[i].output);
+        free(ref->layers[i].moments.mean);
+    }
+    for (int part = 0; part < REF_PARTS; part++) {
+        free(ref->parts[part]);
+    }
+    free(ref->input);
+    free(ref->gradient[0]);
+    free(ref->gradient[1]);
+    free(ref);
+}
+
+static bool make_layer(ref_t *ref, int index) {
+    const nn_plan_t *plan = ref->plan;
+    ref_layer_t *layer = &ref->layers[index];
+    layer->spec = &plan->spec.layers[index];
+    layer->index = index;
+    layer->in = index > 0 ? plan->shapes[index - 1]
+                          : (nn_shape_t){plan->spec.height, plan->spec.width, plan->spec.channels};
+    layer->out = plan->shapes[index];
+    while (layer->tensor < plan->tensor_count && plan->tensors[layer->tensor].layer < index) {
+        layer->tensor++;
+    }
+    layer->output =
+        calloc((size_t)(plan->max_batch * ref_volume(layer->out)), sizeof *layer->output);
+    if (layer->spec->kind != NN_BATCH_NORM) {
+        return layer->output;
+    }
+    size_t channels = (size_t)layer->in.channels;
+    ref_moments_t *moments = &layer->moments;
+    moments->mean = calloc(4 * channels, sizeof(double));
+    if (moments->mean) {
+        moments->variance = moments->mean + channels;
+        moments->mean_sum = moments->mean + 2 * channels;
+        moments->second_sum = moments->mean + 3 * channels;
+    }
+    return layer->output && moments->mean;
+}
+
+static bool make_buffers(ref_t *ref) {
+    const nn_plan_t *plan = ref->plan;
+    int64_t largest;
+    activation_count(plan, &largest);
+    for (int i = 0; i < plan->tensor_count; i++) {
+        ref->offsets[i + 1] = ref->offsets[i] + plan->tensors[i].count;
+    }
+    bool made = true;
+    for (int part = 0; part < (plan->training ? REF_PARTS : 1); part++) {
+        ref->parts[part] = calloc((size_t)parameter_count(plan), sizeof(float));
+        made = made && ref->parts[part];
+    }
+    for (int i = 0; i < 2 && plan->training; i++) {
+        ref->gradient[i] = calloc((size_t)(plan->max_batch * largest), sizeof(ref_real_t));
+        made = made && ref->gradient[i];
+    }
+    nn_shape_t input = {plan->spec.height, plan->spec.width, plan->spec.channels};
+    ref->input = calloc((size_t)(plan->max_batch * ref_volume(input)), sizeof(ref_real_t));
+    return made && ref->input;
+}
+
+static err_code_t create(const nn_plan_t *plan, void **self, err_t *err) {
+    ref_t *ref = calloc(1, sizeof *ref);
+    bool made = ref != NULL;
+    if (ref) {
+        ref->plan = plan;
+        made = make_buffers(ref);
+        ref->layer_count = plan->spec.layer_count - 1;
+        for (int i = 0; i < ref->layer_count && made; i++) {
+            made = make_layer(ref, i);
+        }
+    }
+    if (!made) {
+        if (ref) {
+            destroy(ref);
+        }
+        err_set(err, ERR_NO_MEMORY, "no memory for a model that needs about %llu MiB",
+                (unsigned long long)(memory(plan) >> 20));
+        return err_remedy(err, "use a smaller batch or model");
+    }
+    *self = ref;
+    return ERR_OK;
+}
+
+// --- State
+
+static err_code_t get(void *self, nn_part_t part, int tensor, float *data, err_t *err) {
+    (void)err;
+    const ref_t *ref = self;
+    memcpy(data, ref->parts[part] + ref->offsets[tensor],
+           (size_t)ref->plan->tensors[tensor].count * sizeof *data);
+    return ERR_OK;
+}
+
+static err_code_t set(void *self, nn_part_t part, int tensor, const float *data, err_t *err) {
+    (void)err;
+    ref_t *ref = self;
+    ref->estimated = false;
+    memcpy(ref->parts[part] + ref->offsets[tensor], data,
+           (size_t)ref->plan->tensors[tensor].count * sizeof *data);
+    return ERR_OK;
+}
+
+// --- Passes
+
+static void load(ref_t *ref, const uint8_t *pixels, int count) {
+    int channels = ref->plan->spec.channels;
+    int64_t area = (int64_t)ref->plan->spec.height * ref->plan->spec.width;
+    for (int64_t n = 0; n < count; n++) {
+        for (int c = 0; c < channels; c++) {
+            for (int64_t i = 0; i < area; i++) {
+                double pixel = pixels[(n * area + i) * channels + c];
+                ref->input[(n * channels + c) * area + i] =
+                    (ref_real_t)((pixel - (double)ref->plan->mean[c]) / 255);
+            }
+        }
+    }
+}
+
+// Returns the logits.
+static const ref_real_t *forward(ref_t *ref, const uint8_t *pixels, const ref_pass_t *pass) {
+    load(ref, pixels, pass->count);
+    for (int i = 0; i < ref->layer_count; i++) {
+        kinds[ref->layers[i].spec->kind].forward(ref, &ref->layers[i], pass);
+    }
+    return ref->layers[ref->layer_count - 1].output;
+}
+
+// A bucket is a layer: its trained tensors lie one behind the other.
+static err_code_t reduce_layer(ref_t *ref, const ref_layer_t *layer, nn_reduce_fn reduce, void *arg,
+                               int *bucket, err_t *err) {
+    const nn_plan_t *plan = ref->plan;
+    int64_t count = 0;
+    for (int i = layer->tensor; i < plan->tensor_count; i++) {
+        const nn_tensor_t *tensor = &plan->tensors[i];
+        count += tensor->layer == layer->index && tensor->trained ? tensor->count : 0;
+    }
+    if (!reduce || count == 0) {
+        return ERR_OK;
+    }
+    return reduce(arg, (*bucket)++, ref_tensor(ref, layer, NN_GRADIENT, 0), (size_t)count, err);
+}
+
+static err_code_t backward(ref_t *ref, const ref_pass_t *pass, nn_reduce_fn reduce, void *arg,
+                           err_t *err) {
+    int bucket = 0;
+    for (int i = ref->layer_count - 1; i >= 0; i--) {
+        ref_layer_t *layer = &ref->layers[i];
+        kinds[layer->spec->kind].backward(ref, layer, pass, ref->gradient[0],
+                                          i > 0 ? ref->gradient[1] : NULL);
+        err_code_t code = reduce_layer(ref, layer, reduce, arg, &bucket, err);
+        if (code) {
+            return code;
+        }
+        ref_real_t *before = ref->gradient[1];
+        ref->gradient[1] = ref->gradient[0];
+        ref->gradient[0] = before;
+    }
+    return ERR_OK;
+}
+
+static void update(ref_t *ref, int tensor, const nn_adam_t *adam, uint64_t step) {
+    int64_t at = ref->offsets[tensor];
+    float *param = ref->parts[NN_PARAM] + at, *m = ref->parts[NN_ADAM_M] + at;
+    float *v = ref->parts[NN_ADAM_V] + at, *gradient = ref->parts[NN_GRADIENT] + at;
+    double beta1 = (double)adam->beta1, beta2 = (double)adam->beta2, t = (double)step + 1;
+    double rate = (double)adam->lr * sqrt(1 - pow(beta2, t)) / (1 - pow(beta1, t));
+    for (int64_t i = 0; i < ref->plan->tensors[tensor].count; i++) {
+        double g = (double)gradient[i];
+        double m_new = beta1 * (double)m[i] + (1 - beta1) * g;
+        double v_new = beta2 * (double)v[i] + (1 - beta2) * g * g;
+        m[i] = (float)m_new;
+        v[i] = (float)v_new;
+        param[i] = (float)((double)param[i] - rate * m_new / (sqrt(v_new) + (double)adam->epsilon));
+    }
+}
+
+static err_code_t step_once(void *self, const nn_batch_t *batch, uint64_t step,
+                            const nn_adam_t *adam, nn_reduce_fn reduce, void *reduce_arg,
+                            nn_result_t *result, err_t *err) {
+    ref_t *ref = self;
+    ref->estimated = false;
+    ref_pass_t pass = {
+        .mode = REF_TRAIN, .count = batch->count, .position = batch->position, .step = step};
+    const ref_real_t *logits = forward(ref, batch->pixels, &pass);
+    ref_head_loss(&ref->plan->spec, logits, batch, ref->gradient[0], result);
+    err_code_t code = backward(ref, &pass, reduce, reduce_arg, err);
+    if (code) {
+        return code;
+    }
+    for (int i = 0; i < ref->plan->tensor_count; i++) {
+        if (ref->plan->tensors[i].trained) {
+            update(ref, i, adam, step);
+        }
+    }
+    for (int i = 0; i < ref->layer_count; i++) {
+        if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
+            ref_batch_norm_move(ref, &ref->layers[i]);
+        }
+    }
+    return ERR_OK;
+}
+
+static err_code_t bn_estimate(void *self, const uint8_t *pixels, int64_t count, err_t *err) {
+    (void)err;
+    ref_t *ref = self;
+    const nn_plan_t *plan = ref->plan;
+    int chunk = plan->max_batch < NN_ESTIMATE_CHUNK ? plan->max_batch : NN_ESTIMATE_CHUNK;
+    int64_t image = (int64_t)plan->spec.height * plan->spec.width * plan->spec.channels;
+    for (int64_t done = 0; done < count; done += chunk) {
+        int now = count - done < chunk ? (int)(count - done) : chunk;
+        forward(ref, pixels + done * image, &(ref_pass_t){.mode = REF_ESTIMATE, .count = now});
+        for (int i = 0; i < ref->layer_count; i++) {
+            if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
+                if (done == 0) {
+                    ref_batch_norm_clear(&ref->layers[i]);
+                }
+                ref_batch_norm_collect(&ref->layers[i], now);
+            }
+        }
+    }
+    for (int i = 0; i < ref->layer_count; i++) {
+        if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
+            ref_batch_norm_settle(ref, &ref->layers[i], count);
+        }
+    }
+    ref->estimated = true;
+    return ERR_OK;
+}
+
+static void use_moving(void *self) {
+    ((ref_t *)self)->estimated = false;
+}
+
+static err_code_t predict(void *self, const uint8_t *pixels, int count, float *probabilities,
+                          err_t *err) {
+    (void)err;
+    ref_t *ref = self;
+    const ref_real_t *logits =
+        forward(ref, pixels, &(ref_pass_t){.mode = REF_PREDICT, .count = count});
+    ref_head_probabilities(&ref->plan->spec, logits, count, probabilities);
+    return ERR_OK;
+}
+
+const nn_backend_t nn_backend_ref = {
+    .name = "ref",
+    .resolve = resolve,
+    .create = create,
+    .destroy = destroy,
+    .memory = memory,
+    .get = get,
+    .set = set,
+    .step = step_once,
+    .bn_estimate = bn_estimate,
+    .use_moving = use_moving,
+    .predict = predict,
+};
