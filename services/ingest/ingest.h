@@ -1,0 +1,93 @@
+// A folder of labelled images becomes a version of a data set (shard/shard.h). No network in here.
+//
+// Source: one folder per class below options.folder; label i is the i-th class name in byte order.
+// Class folders are searched through; names that begin with a dot are left out; symbolic links are
+// followed, each folder once. Every regular file is taken for an image; one that is none, is
+// truncated, damaged or over a limit is skipped, counted and listed in rejects.jsonl. Sources are
+// never written to.
+//
+// Copies: of byte-identical files of one class the first by path is kept, the others are counted as
+// duplicates. Byte-identical files under several labels contradict each other: none is kept, all
+// are rejected, with the reason naming the other one.
+//
+// Split: 0.8 / 0.1 / 0.1 of every class, at least one image of each class in each split. Images
+// that belong together (GROUP_STEM: same file name without folder and extension, in all classes; a
+// duplicate ties its own stem to that of the file kept) go into one split. An image (by its
+// SHA-256) that an earlier version placed keeps its split, and new members of its group follow it;
+// new groups come in order of size, then of hash(seed, group), and each goes where it brings the
+// classes nearest to their quotas.
+//
+// The result depends on the files' content, paths and times, the options and the previous version
+// only: neither on threads nor on the order in which folders list their files.
+#ifndef INKLING_INGEST_INGEST_H
+#define INKLING_INGEST_INGEST_H
+
+#include "base/err.h"
+#include "prep/prep.h"
+#include "shard/shard.h"
+
+#include <stdint.h>
+
+#define INGEST_CLASS_IMAGES_MIN 10 // a class with fewer is refused
+#define INGEST_CLASS_PERCENT    1  // so is one with less than that share of the largest class
+#define INGEST_DEPTH_MAX        64 // folders below a class folder
+
+#define INGEST_GROUPS(X)                                                                           \
+    X(NONE, "none")                                                                                \
+    X(STEM, "stem")
+
+typedef enum {
+#define X(kind, word) INGEST_GROUP_##kind,
+    INGEST_GROUPS(X)
+#undef X
+        INGEST_GROUP_COUNT
+} ingest_group_t;
+
+err_code_t ingest_group_parse(const char *word, ingest_group_t *group, err_t *err);
+const char *ingest_group_name(ingest_group_t group);
+
+typedef struct {
+    const char *folder;   // of the images
+    const char *out;      // folder to be made; must not exist. Written as out + ".tmp-…", renamed
+    const char *previous; // folder of the newest version, or NULL
+    const char *name;     // of the data set, and the version's number, for the manifest
+    uint64_t version;
+    const char *const *classes; // folder names; NULL: all
+    int class_count;
+    prep_recipe_t recipe; // mean is computed here if mean_subtract
+    prep_limits_t limits;
+    ingest_group_t group_by;
+    uint64_t seed;
+    bool strict; // a rejected file ends the run
+    bool rehash; // read every file again though path, size and time are as before
+    int threads; // decoding; 0: one per processor
+} ingest_options_t;
+
+// group_by none, seed 0, default recipe and limits.
+void ingest_options_init(ingest_options_t *options);
+
+typedef struct {
+    bool unchanged; // nothing was written: previous stands for these files and options
+    int64_t images, rejected, duplicates, conflicts;
+    int64_t splits[SHARD_SPLIT_COUNT];
+    int class_count;
+    char **classes;
+    int64_t *class_images;        // kept, per label
+    char digest[DIGEST_HEX_SIZE]; // of manifest.json of the version that holds
+    char recipe_hash[DIGEST_HEX_SIZE];
+} ingest_result_t;
+
+void ingest_result_release(ingest_result_t *result);
+
+// Called in the thread of ingest_run, about ten times a second and at the end of reading. False
+// cancels.
+typedef bool ingest_progress_t(void *context, int64_t done, int64_t total, int64_t rejected);
+
+// prep_init must have been called. progress may be NULL. On failure nothing is left behind (but a
+// process killed meanwhile leaves out + ".tmp-…"). ERR_NOT_FOUND: no such folder; ERR_INVALID:
+// fewer than two classes, a class too small, images that cannot be split, strict and a reject;
+// ERR_CANCELLED; ERR_CONFLICT: out exists; ERR_IO; ERR_CORRUPT: previous is damaged.
+err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progress, void *context,
+                      ingest_result_t *result, err_t *err);
+
+#endif
