@@ -1,5 +1,7 @@
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,6 +36,17 @@ err_code_t err_from_name(const char *name) {
     return ERR_INTERNAL;
 }
 
+// Messages quote foreign bytes and are cut at their size: what is no UTF-8 becomes '?'.
+static void tidy(char *text) {
+    for (size_t left = strlen(text); left > 0;) {
+        size_t length = utf8_length(text, left);
+        if (length == 0)
+            *text = '?';
+        text += length ? length : 1;
+        left -= length ? length : 1;
+    }
+}
+
 err_code_t err_set(err_t *err, err_code_t code, const char *format, ...) {
     if (!err)
         return code;
@@ -41,6 +54,7 @@ err_code_t err_set(err_t *err, err_code_t code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
+    tidy(err->message);
     err->code = code;
     err->remedy[0] = 0;
     return code;
@@ -57,6 +71,7 @@ err_code_t err_set_errno(err_t *err, const char *format, ...) {
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof err->message)
         snprintf(err->message + used, sizeof err->message - (size_t)used, ": %s", strerror(number));
+    tidy(err->message);
     err->code = code;
     err->remedy[0] = 0;
     return code;
@@ -69,6 +84,7 @@ err_code_t err_remedy(err_t *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->remedy, sizeof err->remedy, format, args);
     va_end(args);
+    tidy(err->remedy);
     return err->code;
 }
 
@@ -83,6 +99,7 @@ err_code_t err_context(err_t *err, const char *format, ...) {
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof err->message)
         snprintf(err->message + used, sizeof err->message - (size_t)used, ": %s", old);
+    tidy(err->message);
     return err->code;
 }
 

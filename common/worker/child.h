@@ -1,0 +1,67 @@
+// The heavy half of a worker: one process per job, started by the worker's light parent (worker.h),
+// which keeps the lease alive, whatever this process does. It ends when the job ends; when the
+// parent dies the kernel kills it.
+//
+//   int main(int argc, char **argv) { return child_main(argc, argv, run); }
+//   static err_code_t run(child_t *child, const child_job_t *job, child_result_t *result, err_t
+//   *err);
+//
+// Returning ERR_OK finishes the job as succeeded with *result; ERR_CANCELLED as cancelled, or as
+// released when child_stop() said CHILD_RELEASE; any other error as failed (retryable as the code
+// says). A crash is noticed by the parent. All functions may be called from any thread.
+#ifndef INKLING_WORKER_CHILD_H
+#define INKLING_WORKER_CHILD_H
+
+#include "proto/json.h"
+
+typedef struct child child_t;
+
+typedef struct {
+    const char *id, *kind;
+    uint64_t token, attempt;
+    proto_bytes_t body;                   // decode with proto_decode(PROTO_train, …)
+    const proto_checkpoint_t *checkpoint; // of an earlier attempt, or NULL
+    const char *files;                    // root of the stack's files (absolute)
+    const char *folder;                   // <files>/jobs/<id>/<token>: exists, this attempt's own
+} child_job_t;
+
+// What a success brings. Texts are copied by the caller of run before the process ends.
+typedef struct {
+    json_t *result;                     // object, owned by the callee (decref'ed after run)
+    const proto_new_dataset_t *dataset; // registered with the success, or NULL
+    const proto_new_model_t *model;
+} child_result_t;
+
+typedef err_code_t (*child_run_fn)(child_t *child, const child_job_t *job, child_result_t *result,
+                                   err_t *err);
+int child_main(int argc, char **argv, child_run_fn run);
+
+// Memory that lives until the process ends.
+proto_arena_t *child_arena(child_t *child);
+
+typedef enum { CHILD_GO, CHILD_CANCEL, CHILD_RELEASE } child_stop_t;
+// Ask at least every 200 ms. CANCEL: return ERR_CANCELLED soon (the process is killed half a second
+// later). RELEASE (drain): record a checkpoint if there is progress to keep, then return
+// ERR_CANCELLED, within 30 s.
+child_stop_t child_stop(child_t *child);
+
+// Progress: counter only grows and tells "not stalled"; done and total make the progress bar (event
+// "progress", at most 4 a second; the newest wins). text may be NULL. Cheap: call it per step.
+void child_progress(child_t *child, uint64_t counter, double done, double total, const char *text);
+
+// An event of the job; steals the reference. Waits while too many are on their way.
+void child_event(child_t *child, const char *type, json_t *data);
+void child_log(child_t *child, const char *level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Records a checkpoint that is complete on disk; returns once the dispatcher has stored it.
+// ERR_STALE: the lease is lost, stop. path is relative to files.
+err_code_t child_checkpoint(child_t *child, const char *path, const char *digest, uint64_t step,
+                            json_t *info, err_t *err);
+
+// A request to the dispatcher by way of the parent (dataset.show, model.show …); retried until
+// answered.
+err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
+                     proto_type_t reply_type, void *reply, err_t *err);
+
+#endif
