@@ -2,13 +2,14 @@
 #include "base/philox.h"
 #include "nn/ref/ref_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 void ref_relu_forward(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass) {
     const ref_real_t *in = ref_input(ref, layer);
     int64_t count = pass->count * ref_volume(layer->in);
     for (int64_t i = 0; i < count; i++) {
-        layer->output[i] = in[i] > 0 ? in[i] : 0;
+        layer->output[i] = in[i] < 0 ? 0 : in[i]; // NaN stays
     }
 }
 
@@ -17,16 +18,18 @@ void ref_relu_backward(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass,
     const ref_real_t *in = ref_input(ref, layer);
     int64_t count = before ? pass->count * ref_volume(layer->in) : 0;
     for (int64_t i = 0; i < count; i++) {
-        before[i] = in[i] > 0 ? behind[i] : 0;
+        before[i] = in[i] <= 0 ? 0 : behind[i];
     }
 }
 
-// Where the largest of the 2×2 window at output y, x lies; the first in row order wins a tie.
+// Where the largest of the 2×2 window at output y, x lies; the first in row order wins a tie,
+// NaN wins over all.
 static int64_t find_largest(const ref_real_t *plane, int width, int y, int x) {
     int64_t corner = (int64_t)2 * y * width + 2 * x, best = corner;
     const int64_t others[3] = {corner + 1, corner + width, corner + width + 1};
     for (int i = 0; i < 3; i++) {
-        best = plane[others[i]] > plane[best] ? others[i] : best;
+        bool larger = plane[others[i]] > plane[best] || isnan(plane[others[i]]);
+        best = larger ? others[i] : best;
     }
     return best;
 }
