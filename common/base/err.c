@@ -97,8 +97,10 @@ err_code_t err_context(err_t *err, const char *format, ...) {
     va_start(args, format);
     int used = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof err->message)
-        snprintf(err->message + used, sizeof err->message - (size_t)used, ": %s", old);
+    if (used >= 0 && (size_t)used + sizeof ": " < sizeof err->message) {
+        size_t left = sizeof err->message - (size_t)used;
+        snprintf(err->message + used, left, ": %.*s", (int)(left - sizeof ": "), old);
+    }
     tidy(err->message);
     return err->code;
 }
