@@ -54,25 +54,28 @@ static err_code_t check_options(const nn_options_t *options, err_t *err) {
     return ERR_OK;
 }
 
-static err_code_t pick_backend(const nn_options_t *options, const nn_backend_t **backend,
-                               err_t *err) {
+// NULL with an error if there is none of that name.
+static const nn_backend_t *pick_backend(const nn_options_t *options, err_t *err) {
     const char *name = options->backend ? options->backend : "(null)";
+    const nn_backend_t *backend = NULL;
     char stored[32];
-    *backend = nn_backend_find(name);
     if (strcmp(name, "auto") == 0 &&
-        nn_choice(options->choices, "backend", stored, sizeof stored) && nn_backend_find(stored)) {
-        *backend = nn_backend_find(stored);
+        nn_choice(options->choices, "backend", stored, sizeof stored)) {
+        backend = nn_backend_find(stored);
     }
-    if (!*backend) {
+    if (!backend) {
+        backend = nn_backend_find(name);
+    }
+    if (!backend) {
         err_set(err, ERR_UNSUPPORTED, "this build has no engine backend \"%.32s\"", name);
         char names[128] = "auto";
         for (int i = 0; nn_backend_name(i); i++) {
             size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, ", %s", nn_backend_name(i));
         }
-        return err_remedy(err, "use one of: %s", names);
+        err_remedy(err, "use one of: %s", names);
     }
-    return ERR_OK;
+    return backend;
 }
 
 static int settle_threads(const nn_options_t *options) {
@@ -92,11 +95,12 @@ static err_code_t make_plan(const nn_spec_t *spec, const nn_options_t *options, 
     if (!code) {
         code = nn_spec_check(spec, err);
     }
-    if (!code) {
-        code = pick_backend(options, backend, err);
-    }
     if (code) {
         return code;
+    }
+    *backend = pick_backend(options, err);
+    if (!*backend) {
+        return ERR_UNSUPPORTED;
     }
     *plan = (nn_plan_t){.spec = *spec,
                         .max_batch = options->max_batch,

@@ -39,7 +39,7 @@ static void forward_plane(const ref_layer_t *layer, const ref_real_t *in, const 
                           float bias, ref_real_t *out) {
     int size = layer->spec->kernel, width = layer->in.width;
     int64_t plane = (int64_t)layer->in.height * width;
-    double sum[NN_SIZE_MAX];
+    double sum[NN_SIZE_MAX] = {0};
     for (int y = 0; y < layer->in.height; y++) {
         for (int x = 0; x < width; x++) {
             sum[x] = (double)bias;
@@ -72,7 +72,7 @@ static void backward_data_plane(const ref_layer_t *layer, const ref_real_t *behi
                                 const float *weight, int i, ref_real_t *before) {
     int size = layer->spec->kernel, width = layer->in.width;
     int64_t plane = (int64_t)layer->in.height * width, area = (int64_t)size * size;
-    double sum[NN_SIZE_MAX];
+    double sum[NN_SIZE_MAX] = {0};
     for (int y = 0; y < layer->in.height; y++) {
         for (int x = 0; x < width; x++) {
             sum[x] = 0;

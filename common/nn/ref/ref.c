@@ -114,6 +114,7 @@ static bool make_buffers(ref_t *ref) {
     const nn_plan_t *plan = ref->plan;
     int64_t largest;
     activation_count(plan, &largest);
+    ERR_ASSERT(largest > 0 && plan->tensor_count > 0);
     for (int i = 0; i < plan->tensor_count; i++) {
         ref->offsets[i + 1] = ref->offsets[i] + plan->tensors[i].count;
     }

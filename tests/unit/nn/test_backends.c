@@ -309,8 +309,7 @@ static void layers_in_any_order(void **state) {
         "conv 16 kernel 3\nbatch-norm momentum 0.9 epsilon 0.001\nmax-pool\ndropout 0.3\n",
         "conv 16 kernel 3\nbatch-norm momentum 0.9 epsilon 0.001\nrelu\ndropout 0.3\nmax-pool\n",
         "conv 16 kernel 3 bias\nbatch-norm momentum 0.9 epsilon 0.001\nrelu\nmax-pool\nmax-pool\n",
-        "dropout 0.1\ndropout 0.1\nconv 16 kernel 3\nmax-pool\n"
-        "batch-norm momentum 0.9 epsilon 0.001\nrelu\n",
+        "dropout 0.1\nconv 16 kernel 3\nmax-pool\nbatch-norm momentum 0.9 epsilon 0.001\nrelu\n",
         "conv 32 kernel 3\nrelu\nconv 32 kernel 3\nrelu\n",
     };
     for (int i = 0; i < (int)(sizeof bodies / sizeof bodies[0]); i++) {

@@ -380,6 +380,55 @@ static void backends(void **state) {
     assert_null(nn_backend_name(-1));
 }
 
+// The linker puts these before the C library's (see CMakeLists.txt).
+void *__real_calloc(size_t count, size_t size);
+void *__real_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_malloc(size_t size);
+
+static int allocations_left = -1; // −1: no limit
+
+static bool allocation_fails(void) {
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_malloc(size_t size) {
+    return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+// Each allocation of a handle's making fails in turn; what was half built goes (the leak checker
+// of the sanitizer build looks).
+static void memory_runs_out(void **state) {
+    (void)state;
+    nn_spec_t spec = support_spec(TEXT);
+    nn_options_t options = support_options("ref", "fp32", 2);
+    nn_t *nn = NULL;
+    int failures = 0;
+    for (bool made = false; !made; failures++) {
+        err_t error = {0};
+        allocations_left = failures;
+        err_code_t code = nn_new(&spec, &options, &nn, &error);
+        allocations_left = -1;
+        made = !code;
+        if (!made) {
+            assert_says(ERR_NO_MEMORY, code, &error, "no memory for");
+            assert_null(nn);
+        }
+        assert_true(failures < 100);
+    }
+    assert_true(failures > 10);
+    allocations_left = 0;
+    err_t error = {0};
+    err_code_t code = nn_init(nn, 1, &error);
+    allocations_left = -1;
+    assert_says(ERR_NO_MEMORY, code, &error, "initial weights");
+    nn_destroy(&nn);
+}
+
 // Every backend's estimate is within reason of what the paper's model needs.
 static void memory_estimate(void **state) {
     (void)state;
@@ -410,6 +459,7 @@ int main(void) {
         cmocka_unit_test(host),
         cmocka_unit_test(backends),
         cmocka_unit_test(memory_estimate),
+        cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(group, NULL, NULL);
 }
