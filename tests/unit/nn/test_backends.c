@@ -532,6 +532,13 @@ static void resumes_exactly(void **state) {
     free_model(&model);
 }
 
+// Returns the first image's first probability.
+static float first_probability(nn_t *nn, const model_t *model) {
+    float probabilities[8];
+    OK(nn_predict(nn, model->pixels, 1, probabilities, &err));
+    return probabilities[0];
+}
+
 // Evaluation between two steps leaves no trace in training.
 static void evaluation_leaves_no_trace(void **state) {
     model_t model = make_model(*state, 2);
@@ -546,7 +553,24 @@ static void evaluation_leaves_no_trace(void **state) {
     nn_result_t expected = train(other, &model, 1, 3), got = train(model.nn, &model, 1, 3);
     assert_memory_equal(&expected.loss, &got.loss, sizeof got.loss);
     assert_same_state(model.nn, other);
+    assert_true(first_probability(model.nn, &model) == first_probability(other, &model));
     nn_destroy(&other);
+    free_model(&model);
+}
+
+// A step and a set end the use of an estimate.
+static void estimate_ends(void **state) {
+    model_t model = make_model(*state, 2);
+    train(model.nn, &model, 0, 2);
+    float moving = first_probability(model.nn, &model);
+    OK(nn_bn_estimate(model.nn, model.pixels, 7, &err));
+    assert_true(first_probability(model.nn, &model) != moving);
+    float *data = support_get(model.nn, NN_PARAM, 0), scratch[64];
+    OK(nn_set(model.nn, NN_PARAM, 0, data, &err));
+    free(data);
+    assert_true(first_probability(model.nn, &model) == moving);
+    err_t error = {0};
+    assert_int_equal(nn_get(model.nn, NN_ESTIMATE, 3, scratch, &error), ERR_INVALID);
     free_model(&model);
 }
 
@@ -569,13 +593,6 @@ static void assert_predicts_alone(nn_t *nn, const model_t *model) {
         }
         assert_true(fabs(sum - 1) < 1e-5);
     }
-}
-
-// Returns the first image's first probability.
-static float first_probability(nn_t *nn, const model_t *model) {
-    float probabilities[8];
-    OK(nn_predict(nn, model->pixels, 1, probabilities, &err));
-    return probabilities[0];
 }
 
 static void predicts_alone_as_in_a_batch(void **state) {
@@ -741,6 +758,7 @@ static const test_t tests[] = {
     {"Adam by the formula", adam_by_the_formula, false},
     {"resumes exactly", resumes_exactly, false},
     {"evaluation leaves no trace", evaluation_leaves_no_trace, false},
+    {"step and set end an estimate", estimate_ends, false},
     {"predicts alone as in a batch", predicts_alone_as_in_a_batch, false},
     {"predicts without training", predicts_without_training, false},
     {"reduces every gradient", reduces_every_gradient, false},
