@@ -1,17 +1,19 @@
-// The heavy half of a worker: one process per job, started by the worker's light parent (worker.h),
-// which keeps the lease alive, whatever this process does. It ends when the job ends; when the
-// parent dies the kernel kills it.
+// The heavy half of a worker: one process per job, started by the worker's light parent
+// (worker/worker.h), which keeps the lease alive, whatever this process does. It ends when the job
+// ends; when the parent dies the kernel kills it. Signals to end are for the parent: ignored here.
 //
+//   static err_code_t run(child_t *child, const child_job_t *job, child_result_t *result,
+//                         err_t *err);
 //   int main(int argc, char **argv) { return child_main(argc, argv, run); }
-//   static err_code_t run(child_t *child, const child_job_t *job, child_result_t *result, err_t
-//   *err);
 //
-// Returning ERR_OK finishes the job as succeeded with *result; ERR_CANCELLED as cancelled, or as
-// released when child_stop() said CHILD_RELEASE; any other error as failed (retryable as the code
-// says). A crash is noticed by the parent. All functions may be called from any thread.
-#ifndef INKLING_WORKER_CHILD_H
-#define INKLING_WORKER_CHILD_H
+// Returning ERR_OK finishes the job as succeeded with *result; ERR_CANCELLED as cancelled or as
+// released, whichever child_stop() says; any other error, or ERR_CANCELLED when nobody asked for
+// it, as failed (retryable as the code says). A crash is noticed by the parent. All functions may
+// be called from any thread.
+#ifndef INKLING_CHILD_CHILD_H
+#define INKLING_CHILD_CHILD_H
 
+#include "conf/conf.h"
 #include "proto/json.h"
 
 typedef struct child child_t;
@@ -36,8 +38,10 @@ typedef err_code_t (*child_run_fn)(child_t *child, const child_job_t *job, child
                                    err_t *err);
 int child_main(int argc, char **argv, child_run_fn run);
 
-// Memory that lives until the process ends.
+// Memory that lives until the process ends; for one thread at a time.
 proto_arena_t *child_arena(child_t *child);
+// The worker's settings.
+const conf_t *child_conf(const child_t *child);
 
 typedef enum { CHILD_GO, CHILD_CANCEL, CHILD_RELEASE } child_stop_t;
 // Ask at least every 200 ms. CANCEL: return ERR_CANCELLED soon (the process is killed half a second
@@ -49,18 +53,21 @@ child_stop_t child_stop(child_t *child);
 // "progress", at most 4 a second; the newest wins). text may be NULL. Cheap: call it per step.
 void child_progress(child_t *child, uint64_t counter, double done, double total, const char *text);
 
-// An event of the job; steals the reference. Waits while too many are on their way.
+// An event of the job; steals the reference. Waits while too many are on their way. What no message
+// can hold (64 KiB) is left out and logged, and nothing is sent once the job is cancelled.
 void child_event(child_t *child, const char *type, json_t *data);
 void child_log(child_t *child, const char *level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-// Records a checkpoint that is complete on disk; returns once the dispatcher has stored it.
-// ERR_STALE: the lease is lost, stop. path is relative to files.
+// Records a checkpoint that is complete on disk; returns once the dispatcher has stored it, however
+// long it is away. ERR_STALE: the lease is lost, stop; ERR_CANCELLED: the job is. path is relative
+// to files; info stays the caller's and may be NULL.
 err_code_t child_checkpoint(child_t *child, const char *path, const char *digest, uint64_t step,
                             json_t *info, err_t *err);
 
-// A request to the dispatcher by way of the parent (dataset.show, model.show …); retried until
-// answered.
+// A request to the dispatcher by way of the parent (dataset.show, model.show …); repeated until it
+// is answered, so only for what may be done twice. An error answer becomes err; ERR_CANCELLED: the
+// job is cancelled. reply points into memory that lives until the process ends.
 err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
                      proto_type_t reply_type, void *reply, err_t *err);
 
