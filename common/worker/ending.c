@@ -25,17 +25,16 @@ void ending_tail_add(ending_tail_t *tail, const char *bytes, size_t size) {
 static void read_tail(const ending_tail_t *tail, char text[QUOTE_BYTES + 1]) {
     size_t size = tail->total < QUOTE_BYTES ? tail->total : QUOTE_BYTES;
     size_t start = tail->total - size;
-    for (size_t i = 0; i < size; i++)
-        text[i] = tail->bytes[(start + i) % ENDING_TAIL_BYTES];
+    for (size_t i = 0; i < size; i++) {
+        char c = tail->bytes[(start + i) % ENDING_TAIL_BYTES];
+        text[i] = (unsigned char)c < ' ' && c != '\n' && c != '\t' ? ' ' : c;
+    }
     while (size > 0 && text[size - 1] == '\n')
         size--;
     text[size] = 0;
     char *line = start > 0 ? strchr(text, '\n') : NULL;
     if (line)
         memmove(text, line + 1, strlen(line + 1) + 1);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < ' ' && *c != '\n' && *c != '\t')
-            *c = ' ';
 }
 
 void ending_quote(const ending_tail_t *tail, buf_t *message) {
