@@ -145,11 +145,11 @@ static void finish_died(attempt_t *attempt) {
     if (attempt->violation.code) {
         buf_printf(&message, "%s was ended by its worker: %s", program, attempt->violation.message);
         buf_puts(&remedy, "this is a defect: report it");
-        ending_quote(&attempt->tail, &message);
     } else {
-        ending_describe(program, attempt->wait_status, &attempt->tail, &message, &remedy);
+        ending_describe(program, attempt->wait_status, &message, &remedy);
     }
     log_warn("job %s: %s", attempt->job, message.data);
+    ending_quote(&attempt->tail, &message);
     proto_failure_t failure = {.code = err_name(ERR_INTERNAL),
                                .message = message.data,
                                .remedy = remedy.data,

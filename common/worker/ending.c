@@ -45,8 +45,7 @@ void ending_quote(const ending_tail_t *tail, buf_t *message) {
         buf_printf(message, "; its last lines:\n%s", text);
 }
 
-void ending_describe(const char *program, int status, const ending_tail_t *tail, buf_t *message,
-                     buf_t *remedy) {
+void ending_describe(const char *program, int status, buf_t *message, buf_t *remedy) {
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
         buf_printf(message,
                    "%s was killed by signal 9, not by its worker: most likely memory ran out and "
@@ -63,5 +62,4 @@ void ending_describe(const char *program, int status, const ending_tail_t *tail,
                    WEXITSTATUS(status));
         buf_puts(remedy, "this is a defect: report it with the last lines of the job's log");
     }
-    ending_quote(tail, message);
 }

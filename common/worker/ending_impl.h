@@ -14,11 +14,10 @@ typedef struct {
 
 void ending_tail_add(ending_tail_t *tail, const char *bytes, size_t size);
 
-// Message and remedy (PROTO_TEXT_MAX bytes at most, UTF-8): what ended program, with its last
-// lines. status: as of waitpid().
-void ending_describe(const char *program, int status, const ending_tail_t *tail, buf_t *message,
-                     buf_t *remedy);
-// Puts the last lines behind a message of one's own.
+// Message and remedy: what ended program. status: as of waitpid(). With a quote behind it the
+// message still fits PROTO_TEXT_MAX.
+void ending_describe(const char *program, int status, buf_t *message, buf_t *remedy);
+// Puts the last lines behind it, as UTF-8.
 void ending_quote(const ending_tail_t *tail, buf_t *message);
 
 #endif

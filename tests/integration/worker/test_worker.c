@@ -32,6 +32,15 @@ static int tear_down(void **state) {
     return 0;
 }
 
+// The next message that is no report; reports are answered.
+static const got_t *next_but_reports(fake_t *fake, proto_type_t type) {
+    const got_t *got;
+    while ((got = fake_next(fake))->type == PROTO_job_report)
+        fake_ok(fake, got);
+    assert_int_equal(got->type, type);
+    return got;
+}
+
 static json_t *result_of(const proto_job_finish_t *finish) {
     json_t *result = proto_map_json(finish->result);
     assert_non_null(result);
@@ -114,7 +123,7 @@ static void test_next_job_comes_with_the_answer(void **state) {
     fake_assign(fake, "j1", 1, "{\"do\": \"checkpoint\"}");
     fake_ok(fake, fake_expect(fake, PROTO_job_report));
     fake_ok(fake, fake_expect(fake, PROTO_job_checkpoint));
-    const got_t *got = fake_expect(fake, PROTO_job_finish);
+    const got_t *got = next_but_reports(fake, PROTO_job_finish);
     json_t *body = json_pack("{s:s}", "do", "succeed");
     proto_worker_assign_t after = {.job = "j2", .token = 2, .kind = "play", .attempt = 4};
     assert_int_equal(proto_map_from_json(body, fake->arena, &after.body, NULL), ERR_OK);
@@ -412,15 +421,10 @@ static void test_checkpoint_in_order(void **state) {
     fake_expect_nothing(fake, 300); // the child waits for the answer
     fake_ok(fake, got);
     size_t events;
-    got = fake_expect(fake, PROTO_job_finish);
-    const proto_job_finish_t *finish = got->body;
-    events = finish->events.count;
-    assert_int_equal(events, 1);
-    assert_int_equal(finish->seq, 2);
-    json_t *result = result_of(finish);
+    json_t *result = result_of(fake_finish(fake, &events));
+    assert_int_equal(events, 2);
     assert_string_equal(json_string_value(json_object_get(result, "checkpoint")), "OK");
     json_decref(result);
-    fake_finished(fake, got, NULL);
 }
 
 static void test_refused_checkpoint_is_told(void **state) {
@@ -567,10 +571,7 @@ static void test_drain_gives_jobs_back(void **state) {
     fake_assign(fake, "j1", 1, "{\"do\": \"polite\"}");
     pid_t child = fake_child_pid(fake, "j1", 1, "pid");
     kill(fake->worker, SIGTERM);
-    const got_t *got;
-    while ((got = fake_next(fake))->type == PROTO_job_report)
-        fake_ok(fake, got);
-    assert_int_equal(got->type, PROTO_job_checkpoint); // progress is kept
+    const got_t *got = next_but_reports(fake, PROTO_job_checkpoint); // progress is kept
     assert_true(fake->renew.draining);
     fake_assign(fake, "j2", 2, "{\"do\": \"succeed\"}"); // too late
     fake_ok(fake, got);

@@ -30,7 +30,8 @@ static void describe(int status, char message[PROTO_TEXT_MAX + 1],
     buf_t text, advice;
     buf_init(&text, PROTO_TEXT_MAX);
     buf_init(&advice, PROTO_TEXT_MAX);
-    ending_describe("engine", status, &tail, &text, &advice);
+    ending_describe("engine", status, &text, &advice);
+    ending_quote(&tail, &text);
     assert_false(text.failed || advice.failed);
     assert_true(advice.size > 0);
     strcpy(message, text.data);
