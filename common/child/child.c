@@ -321,7 +321,7 @@ static err_code_t run_job(child_t *child, child_run_fn run) {
 static err_code_t check_start(int argc, char **argv, err_t *err) {
     char build[LINK_BUILD_SIZE];
     link_build(build);
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof address;
     if (argc != 3 || getsockname(LINK_FD, (struct sockaddr *)&address, &size) != 0 ||
         address.ss_family != AF_UNIX) {

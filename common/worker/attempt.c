@@ -8,6 +8,8 @@
 #include "process_impl.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -423,10 +425,13 @@ static err_code_t take_ask(attempt_t *attempt, const link_frame_t *frame, err_t 
 
 static void drop_calls(attempt_t *attempt) {
     session_drop(attempt->host->session, &attempt->call);
-    while (attempt->asks) {
-        session_drop(attempt->host->session, &attempt->asks->call);
-        free_ask(attempt->asks);
+    for (ask_t *next, *ask = attempt->asks; ask; ask = next) {
+        next = ask->next;
+        session_drop(attempt->host->session, &ask->call);
+        free(ask);
     }
+    attempt->asks = NULL;
+    attempt->asks_count = 0;
 }
 
 // --- From the child
@@ -550,9 +555,18 @@ static void on_link(void *arg, int events) {
         pump(attempt);
 }
 
+// Our own stderr may be a pipe that nobody empties: a job's words are not worth the leases.
+static void forward(const char *bytes, size_t size) {
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+        return;
+    ssize_t ignored = write(STDERR_FILENO, bytes, size); // as for our own log lines
+    (void)ignored;
+}
+
 static void on_stderr(void *arg, int events) {
     attempt_t *attempt = arg;
-    char bytes[4096];
+    char bytes[PIPE_BUF]; // a pipe that takes anything takes as much
     (void)events;
     for (int rounds = 0; rounds < 16; rounds++) {
         ssize_t got = read(attempt->process.stderr_fd, bytes, sizeof bytes);
@@ -563,8 +577,7 @@ static void on_stderr(void *arg, int events) {
             return;
         }
         ending_tail_add(&attempt->tail, bytes, (size_t)got);
-        ssize_t ignored = write(STDERR_FILENO, bytes, (size_t)got); // as for our own log lines
-        (void)ignored;
+        forward(bytes, (size_t)got);
     }
 }
 
@@ -614,9 +627,9 @@ static err_code_t make_folder(attempt_t *attempt, err_t *err) {
     }
     attempt->folder = mem_format("%s/jobs/%s/%llu", attempt->host->files, attempt->job,
                                  (unsigned long long)attempt->token);
-    // Twice: another attempt that ends meanwhile removes the job's empty folder.
-    if (fs_mkdirs(attempt->folder, err) == ERR_OK || fs_mkdirs(attempt->folder, err) == ERR_OK)
-        return ERR_OK;
+    for (int tries = 0; tries < 2; tries++) // an attempt that ends removes the job's empty folder
+        if (fs_mkdirs(attempt->folder, err) == ERR_OK)
+            return ERR_OK;
     return err_remedy(err, "the worker needs to write below %s", attempt->host->files);
 }
 
