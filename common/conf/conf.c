@@ -1,0 +1,319 @@
+#include "conf/conf.h"
+
+#include "base/fs.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_LIMIT 65536
+
+typedef enum { KIND_STR, KIND_INT, KIND_FLAG } kind_t;
+
+typedef struct {
+    const char *name; // "lease_ms"
+    kind_t kind;
+    size_t offset;
+    const char *text; // default of KIND_STR
+    int64_t number, min, max;
+    const char *doc;
+} setting_t;
+
+#define DEFAULT_STR(def)  .text = (def),
+#define DEFAULT_INT(def)  .number = (def),
+#define DEFAULT_FLAG(def) .number = (def),
+#define S(type, field, def, min_, max_, doc_)                                                      \
+    {.name = #field,                                                                               \
+     .kind = KIND_##type,                                                                          \
+     .offset = offsetof(conf_t, field),                                                            \
+     DEFAULT_##type(def).min = (min_),                                                             \
+     .max = (max_),                                                                                \
+     .doc = (doc_)},
+static const setting_t settings[] = {CONF_SETTINGS(S)};
+#undef S
+#define SETTING_COUNT (sizeof settings / sizeof *settings)
+
+static void *place(conf_t *conf, const setting_t *setting) {
+    return (char *)conf + setting->offset;
+}
+
+static void set_text(char **at, const char *text) {
+    char *copy = mem_dup(text);
+    free(*at);
+    *at = copy;
+}
+
+// where: "option --lease-ms", "INKLING_LEASE_MS", "…/inkling.conf:3".
+static err_code_t assign(conf_t *conf, const setting_t *setting, const char *value,
+                         const char *where, err_t *err) {
+    if (setting->kind == KIND_STR) {
+        set_text(place(conf, setting), value);
+        return ERR_OK;
+    }
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    if (*value == 0 || *end != 0 || errno) {
+        err_set(err, ERR_USAGE, "%s: '%s' is no whole number", where, value);
+    } else if (number < setting->min || number > setting->max) {
+        err_set(err, ERR_USAGE, "%s: %s is out of range", where, value);
+    } else {
+        if (setting->kind == KIND_INT)
+            *(int64_t *)place(conf, setting) = number;
+        else
+            *(bool *)place(conf, setting) = number != 0;
+        return ERR_OK;
+    }
+    err_remedy(err, "%s takes %lld to %lld", setting->name, (long long)setting->min,
+               (long long)setting->max);
+    return ERR_USAGE;
+}
+
+static void set_defaults(conf_t *conf) {
+    memset(conf, 0, sizeof *conf);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const setting_t *setting = &settings[i];
+        if (setting->kind == KIND_STR)
+            set_text(place(conf, setting), setting->text);
+        else if (setting->kind == KIND_INT)
+            *(int64_t *)place(conf, setting) = setting->number;
+        else
+            *(bool *)place(conf, setting) = setting->number != 0;
+    }
+}
+
+void conf_release(conf_t *conf) {
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (settings[i].kind == KIND_STR) {
+            char **at = place(conf, &settings[i]);
+            free(*at);
+            *at = NULL;
+        }
+}
+
+// --- Environment
+// ----------------------------------------------------------------------------------
+
+static void env_name(const setting_t *setting, char name[64]) {
+    snprintf(name, 64, "INKLING_%s", setting->name);
+    for (char *c = name; *c; c++)
+        *c = (char)toupper((unsigned char)*c);
+}
+
+static err_code_t read_environment(conf_t *conf, err_t *err) {
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        char name[64];
+        env_name(&settings[i], name);
+        const char *value = getenv(name);
+        err_code_t code = value ? assign(conf, &settings[i], value, name, err) : ERR_OK;
+        if (code)
+            return code;
+    }
+    return ERR_OK;
+}
+
+// --- File: key = value, # comments
+// ----------------------------------------------------------------
+
+static char *trim(char *text) {
+    while (isspace((unsigned char)*text))
+        text++;
+    char *end = text + strlen(text);
+    while (end > text && isspace((unsigned char)end[-1]))
+        *--end = 0;
+    return text;
+}
+
+static err_code_t read_line(conf_t *conf, char *line, const char *path, int number, err_t *err) {
+    char where[PATH_MAX + 32];
+    snprintf(where, sizeof where, "%s:%d", path, number);
+    char *hash = strchr(line, '#');
+    if (hash)
+        *hash = 0;
+    line = trim(line);
+    if (*line == 0)
+        return ERR_OK;
+    char *equals = strchr(line, '=');
+    if (!equals) {
+        err_set(err, ERR_USAGE, "%s: '%s' is no setting", where, line);
+        return err_remedy(err, "write: key = value"), ERR_USAGE;
+    }
+    *equals = 0;
+    char *key = trim(line);
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (strcmp(settings[i].name, key) == 0 && strcmp(key, "home") != 0)
+            return assign(conf, &settings[i], trim(equals + 1), where, err);
+    err_set(err, ERR_USAGE, "%s: unknown setting '%s'", where, key);
+    return err_remedy(err, "--help lists the settings"), ERR_USAGE;
+}
+
+static err_code_t read_file(conf_t *conf, err_t *err) {
+    char *path = fs_join(conf->home, "inkling.conf");
+    void *bytes = NULL;
+    size_t size;
+    err_code_t code = fs_read(path, FILE_LIMIT, &bytes, &size, err);
+    if (code == ERR_NOT_FOUND) {
+        free(path);
+        return ERR_OK;
+    }
+    char *rest = bytes, *line;
+    for (int number = 1; code == ERR_OK && (line = strsep(&rest, "\n")) != NULL; number++)
+        code = read_line(conf, line, path, number, err);
+    free(bytes);
+    free(path);
+    return code;
+}
+
+// --- Options
+// --------------------------------------------------------------------------------------
+
+// "--lease-ms" or "--lease-ms=…" is lease_ms.
+static const setting_t *option_setting(const char *arg, const char **value) {
+    if (strncmp(arg, "--", 2) != 0 || arg[2] == 0)
+        return NULL;
+    const char *name = arg + 2, *equals = strchr(name, '=');
+    size_t size = equals ? (size_t)(equals - name) : strlen(name);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (strlen(settings[i].name) != size)
+            continue;
+        size_t same = 0;
+        while (same < size && (name[same] == settings[i].name[same] ||
+                               (name[same] == '-' && settings[i].name[same] == '_')))
+            same++;
+        if (same == size) {
+            *value = equals ? equals + 1 : NULL;
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+// Applies the options to conf; with home_only nothing but --home, and the arguments stay as they
+// are.
+static err_code_t read_options(conf_t *conf, int *argc, char **argv, bool home_only, err_t *err) {
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        const char *value = NULL;
+        const setting_t *setting = NULL;
+        if (strcmp(argv[i], "--") == 0) {
+            while (!home_only && i < *argc)
+                argv[kept++] = argv[i++];
+            break;
+        }
+        setting = option_setting(argv[i], &value);
+        if (!setting) {
+            if (!home_only)
+                argv[kept++] = argv[i];
+            continue;
+        }
+        char where[80];
+        snprintf(where, sizeof where, "option --%s", setting->name);
+        for (char *c = where + 9; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        if (!value && i + 1 >= *argc) {
+            err_set(err, ERR_USAGE, "%s: its value is missing", where);
+            return err_remedy(err, "--help shows how it is used"), ERR_USAGE;
+        }
+        if (!value)
+            value = argv[++i];
+        if (home_only && strcmp(setting->name, "home") != 0)
+            continue;
+        err_code_t code = assign(conf, setting, value, where, err);
+        if (code)
+            return code;
+    }
+    if (!home_only) {
+        *argc = kept;
+        argv[kept] = NULL;
+    }
+    return ERR_OK;
+}
+
+// --- All together
+// ---------------------------------------------------------------------------------
+
+static err_code_t make_absolute(char **path, err_t *err) {
+    if ((*path)[0] == '/')
+        return ERR_OK;
+    char *here = getcwd(NULL, 0);
+    if (!here)
+        return err_set_errno(err, "the current folder is gone");
+    char *absolute = fs_join(here, *path);
+    free(here);
+    free(*path);
+    *path = absolute;
+    return ERR_OK;
+}
+
+static err_code_t find_home(conf_t *conf, int *argc, char **argv, err_t *err) {
+    const char *value = getenv("INKLING_HOME");
+    if (value && *value)
+        set_text(&conf->home, value);
+    err_code_t code = read_options(conf, argc, argv, true, err);
+    if (code)
+        return code;
+    if (conf->home[0] == 0) {
+        const char *user = getenv("HOME");
+        if (!user || !*user) {
+            err_set(err, ERR_USAGE, "there is no home for the stack: HOME is not set");
+            return err_remedy(err, "set INKLING_HOME or give --home DIR"), ERR_USAGE;
+        }
+        free(conf->home);
+        conf->home = fs_join(user, ".inkling");
+    }
+    return make_absolute(&conf->home, err);
+}
+
+static void fill_place(char **at, char *value) {
+    if ((*at)[0] == 0) {
+        free(*at);
+        *at = value;
+    } else {
+        free(value);
+    }
+}
+
+err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err) {
+    set_defaults(conf);
+    err_code_t code = find_home(conf, argc, argv, err);
+    char *home = code ? NULL : mem_dup(conf->home);
+    if (code == ERR_OK)
+        code = read_file(conf, err);
+    if (code == ERR_OK)
+        code = read_environment(conf, err);
+    if (code == ERR_OK)
+        code = read_options(conf, argc, argv, false, err);
+    if (code == ERR_OK) {
+        set_text(&conf->home, home);
+        char *run = conf_run_folder(home);
+        fill_place(&conf->dispatcher, conf_endpoint(home, "dispatcher"));
+        fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
+        fill_place(&conf->redis, fs_join(run, "redis.sock"));
+        fill_place(&conf->files, fs_join(home, "files"));
+        free(run);
+        code = make_absolute(&conf->files, err);
+    }
+    free(home);
+    return code;
+}
+
+void conf_help(buf_t *out) {
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const setting_t *setting = &settings[i];
+        char name[64], option[64];
+        env_name(setting, name);
+        snprintf(option, sizeof option, "%s", setting->name);
+        for (char *c = option; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        buf_printf(out, "  --%-16s %-24s %s", option, name, setting->doc);
+        if (setting->kind != KIND_STR)
+            buf_printf(out, " (default %lld)", (long long)setting->number);
+        else if (setting->text[0])
+            buf_printf(out, " (default %s)", setting->text);
+        buf_puts(out, "\n");
+    }
+}

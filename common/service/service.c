@@ -1,0 +1,260 @@
+#include "service/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct service {
+    const service_ops_t *ops;
+    conf_t conf;
+    bus_loop_t *loop;
+    bus_socket_t *control;
+    void *self;
+    char *endpoint;
+    int signals; // signalfd, -1 before it is made
+    int64_t started_ms;
+    bool draining;
+    int exit_code;
+};
+
+bus_loop_t *service_loop(service_t *service) {
+    return service->loop;
+}
+
+const conf_t *service_conf(service_t *service) {
+    return &service->conf;
+}
+
+const char *service_name(service_t *service) {
+    return service->conf.name;
+}
+
+void service_set_endpoint(service_t *service, const char *endpoint) {
+    char *copy = mem_dup(endpoint);
+    free(service->endpoint);
+    service->endpoint = copy;
+}
+
+void service_drained(service_t *service) {
+    bus_loop_stop(service->loop);
+}
+
+static void log_failure(const err_t *err) {
+    log_error("%s%s%s", err->message, err->remedy[0] ? "; " : "", err->remedy);
+}
+
+void service_fail(service_t *service, const err_t *err) {
+    log_failure(err);
+    service->exit_code = 1;
+    bus_loop_stop(service->loop);
+}
+
+static void drain(service_t *service) {
+    if (service->draining)
+        return;
+    service->draining = true;
+    log_info("draining");
+    if (service->ops->drain)
+        service->ops->drain(service->self);
+    else
+        service_drained(service);
+}
+
+// --- The service's own socket
+// ---------------------------------------------------------------------
+
+static bool is_ready(service_t *service, char *detail, size_t size) {
+    detail[0] = 0;
+    if (service->draining) {
+        snprintf(detail, size, "draining");
+        return false;
+    }
+    return service->ops->ready(service->self, detail, size);
+}
+
+static void answer_status(service_t *service, bus_socket_t *socket, const bus_message_t *message) {
+    char detail[1024];
+    proto_service_state_t state;
+    proto_defaults(PROTO_service_state, &state);
+    state.ready = is_ready(service, detail, sizeof detail);
+    state.service = service->conf.name;
+    state.pid = (uint64_t)getpid();
+    state.detail = detail;
+    state.endpoint = service->endpoint ? service->endpoint : "";
+    state.uptime_ms = (uint64_t)(clock_mono_ms() - service->started_ms);
+    state.version = INKLING_VERSION;
+    bus_reply(socket, message, PROTO_service_state, &state);
+}
+
+static void answer_metrics(service_t *service, bus_socket_t *socket, const bus_message_t *message) {
+    buf_t text;
+    buf_init(&text, 1 << 20);
+    buf_printf(&text,
+               "# HELP inkling_uptime_seconds Since the start of the service.\n"
+               "# TYPE inkling_uptime_seconds gauge\ninkling_uptime_seconds %.3f\n",
+               (double)(clock_mono_ms() - service->started_ms) / 1000);
+    if (service->ops->metrics)
+        service->ops->metrics(service->self, &text);
+    proto_service_text_t answer = {.text = text.data};
+    bus_reply(socket, message, PROTO_service_text, &answer);
+    buf_release(&text);
+}
+
+static void on_control(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    service_t *service = arg;
+    switch ((int)message->type) {
+    case PROTO_ping: {
+        proto_pong_t pong = {.service = service->conf.name, .version = INKLING_VERSION};
+        bus_reply(socket, message, PROTO_pong, &pong);
+        return;
+    }
+    case PROTO_service_status:
+        answer_status(service, socket, message);
+        return;
+    case PROTO_service_metrics:
+        answer_metrics(service, socket, message);
+        return;
+    case PROTO_service_drain: {
+        proto_ok_t ok = {0};
+        bus_reply(socket, message, PROTO_ok, &ok);
+        drain(service);
+        return;
+    }
+    default: {
+        err_t err;
+        err_set(&err, ERR_UNSUPPORTED, "the control socket of %s does not take %s",
+                service->conf.name, proto_message(message->type)->wire);
+        bus_reply_error(socket, message, &err);
+    }
+    }
+}
+
+// --- Signals
+// --------------------------------------------------------------------------------------
+
+static void on_signal(void *arg, int events) {
+    (void)events;
+    service_t *service = arg;
+    struct signalfd_siginfo info;
+    if (read(service->signals, &info, sizeof info) != sizeof info)
+        return;
+    if (service->draining) {
+        log_warn("stopping at once: a second signal came while draining");
+        bus_loop_stop(service->loop);
+        return;
+    }
+    drain(service);
+}
+
+// Before any thread exists, so that all inherit the mask.
+static err_code_t take_signals(service_t *service, err_t *err) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    service->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return service->signals < 0 ? err_set_errno(err, "cannot watch signals") : ERR_OK;
+}
+
+// --- Start and end
+// --------------------------------------------------------------------------------
+
+static err_code_t check_name(const char *name, err_t *err) {
+    size_t size = strlen(name);
+    if (size >= 1 && size <= 32 &&
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == size)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "'%s' is no name for an instance", name);
+    return err_remedy(err, "use 1 to 32 letters, digits, dots, dashes, underscores"), ERR_USAGE;
+}
+
+static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err) {
+    err_code_t code = conf_load(&service->conf, argc, argv, err);
+    if (code)
+        return code;
+    if (*argc > 1) {
+        err_set(err, ERR_USAGE, "unknown argument '%s'", argv[1]);
+        return err_remedy(err, "%s --help lists the settings", service->ops->program), ERR_USAGE;
+    }
+    conf_t *conf = &service->conf;
+    if (conf->name[0] == 0) {
+        free(conf->name);
+        conf->name = mem_dup(service->ops->program);
+    }
+    log_level_t level;
+    bool json = strcmp(conf->log_format, "json") == 0;
+    if (!log_level_parse(conf->log_level, &level))
+        return err_set(err, ERR_USAGE, "log_level is '%s'; use debug, info, warn or error",
+                       conf->log_level);
+    if (!json && strcmp(conf->log_format, "text") != 0)
+        return err_set(err, ERR_USAGE, "log_format is '%s'; use text or json", conf->log_format);
+    code = check_name(conf->name, err);
+    if (code == ERR_OK)
+        log_setup(conf->name, level, json);
+    return code;
+}
+
+static err_code_t start(service_t *service, const void *arg, err_t *err) {
+    err_code_t code = conf_make_home(service->conf.home, err);
+    if (code == ERR_OK)
+        code = take_signals(service, err);
+    if (code)
+        return code;
+    service->loop = bus_loop_new();
+    bus_loop_watch(service->loop, service->signals, BUS_READ, on_signal, service);
+    char *endpoint = conf_control_endpoint(service->conf.home, service->conf.name);
+    code = bus_router_new(service->loop, endpoint, on_control, service, &service->control, err);
+    free(endpoint);
+    return code ? code : service->ops->start(service, arg, &service->self, err);
+}
+
+static void end(service_t *service) {
+    if (service->self)
+        service->ops->stop(service->self);
+    bus_socket_destroy(&service->control);
+    if (service->signals >= 0)
+        close(service->signals);
+    bus_loop_destroy(&service->loop);
+    free(service->endpoint);
+    conf_release(&service->conf);
+}
+
+static int print_help(const service_ops_t *ops) {
+    buf_t text;
+    buf_init(&text, 65536);
+    buf_printf(&text, "inkling-%s: %s\n\nSettings: option, environment variable, meaning\n",
+               ops->program, ops->about);
+    conf_help(&text);
+    fputs(text.data, stdout);
+    buf_release(&text);
+    return 0;
+}
+
+int service_main(int argc, char **argv, const service_ops_t *ops, const void *arg) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return print_help(ops);
+    service_t service = {.ops = ops, .signals = -1, .started_ms = clock_mono_ms()};
+    err_t err;
+    err_code_t code = settle(&service, &argc, argv, &err);
+    if (code == ERR_OK)
+        code = start(&service, arg, &err);
+    if (code) {
+        log_failure(&err);
+        service.exit_code = code == ERR_USAGE ? 2 : 1;
+    } else {
+        log_info("started, version %s", INKLING_VERSION);
+        bus_loop_run(service.loop);
+        log_info("ended");
+    }
+    end(&service);
+    return service.exit_code;
+}
