@@ -228,6 +228,17 @@ static void test_hostile_job_id(void **state) {
     assert_string_equal(fake_finish(fake, NULL)->outcome, "succeeded");
 }
 
+static void test_child_is_no_program_for_people(void **state) {
+    fake_t *fake = *state;
+    fake->worker = fork();
+    if (fake->worker == 0) {
+        execl(PLAY_CHILD, PLAY_CHILD, (char *)NULL);
+        _exit(127);
+    }
+    int status = fake_reap(fake);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+}
+
 // --- Orders
 // ---------------------------------------------------------------------------------------
 
@@ -649,6 +660,7 @@ int main(void) {
         TEST(test_result_too_large),
         TEST(test_missing_child_program),
         TEST(test_hostile_job_id),
+        TEST(test_child_is_no_program_for_people),
         TEST(test_duplicate_assign),
         TEST(test_gives_back_what_it_cannot_run),
         TEST(test_cancel_ends_a_hanging_child),
