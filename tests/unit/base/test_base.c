@@ -1,0 +1,191 @@
+// Do errors, buffers, files and the random generator keep what their headers promise?
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/philox.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void error_names_go_both_ways(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < ERR_CODE_COUNT; i++)
+        assert_int_equal(err_from_name(err_name((err_code_t)i)), i);
+    assert_int_equal(err_from_name("NO_SUCH_NAME"), ERR_INTERNAL);
+    assert_int_equal(err_from_name(NULL), ERR_INTERNAL);
+}
+
+static void errors_carry_context_and_remedy(void **state) {
+    (void)state;
+    err_t err;
+    assert_int_equal(err_set(&err, ERR_INVALID, "lr is %d", -1), ERR_INVALID);
+    err_remedy(&err, "use a positive number");
+    assert_int_equal(err_context(&err, "job %s", "7"), ERR_INVALID);
+    assert_string_equal(err.message, "job 7: lr is -1");
+    assert_string_equal(err.remedy, "use a positive number");
+    errno = ENOENT;
+    assert_int_equal(err_set_errno(&err, "cannot read %s", "x"), ERR_NOT_FOUND);
+    assert_string_equal(err.remedy, "");
+    assert_int_equal(err_set(NULL, ERR_IO, "nobody listens"), ERR_IO);
+}
+
+static void error_texts_stay_utf8_when_cut(void **state) {
+    (void)state;
+    err_t err;
+    for (size_t pad = 0; pad < 4; pad++) {
+        char text[2000];
+        memset(text, 'a', pad);
+        for (size_t i = pad; i + 3 <= sizeof text - 1; i += 3)
+            memcpy(text + i, "\xe2\x82\xac", 4); // the euro sign
+        err_set(&err, ERR_INVALID, "%s", text);
+        assert_true(strlen(err.message) > 700);
+        assert_true(utf8_valid(err.message, strlen(err.message)));
+    }
+    err_set(&err, ERR_INVALID, "\xff\xc3");
+    assert_string_equal(err.message, "??");
+}
+
+static void utf8_refuses_what_rfc_3629_refuses(void **state) {
+    (void)state;
+    const char *good[] = {
+        "", "a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+    const char *bad[] = {"\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf",
+                         "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(utf8_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(utf8_valid(bad[i], strlen(bad[i])));
+    assert_false(utf8_valid("a\0b", 3));
+}
+
+static void a_buffer_stops_at_its_ceiling(void **state) {
+    (void)state;
+    buf_t buf;
+    buf_init(&buf, 10);
+    buf_puts(&buf, "12345");
+    buf_printf(&buf, "%d", 67890);
+    assert_false(buf.failed);
+    assert_string_equal(buf.data, "1234567890");
+    buf_puts(&buf, "x");
+    assert_true(buf.failed);
+    assert_int_equal(buf.size, 10);
+    buf_puts(&buf, ""); // stays failed
+    assert_true(buf.failed);
+    assert_null(buf_take(&buf));
+    buf_puts(&buf, "again");
+    char *taken = buf_take(&buf);
+    assert_string_equal(taken, "again");
+    free(taken);
+    buf_release(&buf);
+}
+
+static void json_strings_are_escaped(void **state) {
+    (void)state;
+    buf_t buf;
+    buf_init(&buf, 1000);
+    buf_json_string(&buf, "a\"\\\n\x01\xc3\xa4\xff");
+    assert_string_equal(buf.data, "\"a\\\"\\\\\\u000a\\u0001\xc3\xa4\\ufffd\"");
+    buf_release(&buf);
+}
+
+static char folder[64];
+
+static int make_folder(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/inkling-base-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    return fs_remove_all(folder, NULL) == ERR_OK ? 0 : -1;
+}
+
+static void files_are_replaced_as_a_whole(void **state) {
+    (void)state;
+    err_t err;
+    char *path = fs_join(folder, "file");
+    assert_int_equal(fs_write(path, "old", 3, &err), ERR_OK);
+    fs_new_t *file;
+    assert_int_equal(fs_open_new(path, &file, &err), ERR_OK);
+    fputs("half", fs_stream(file));
+    fflush(fs_stream(file));
+    void *bytes;
+    size_t size;
+    assert_int_equal(fs_read(path, 100, &bytes, &size, &err), ERR_OK);
+    assert_string_equal(bytes, "old");
+    free(bytes);
+    fs_abort(&file);
+    assert_null(file);
+    assert_int_equal(fs_write(path, "new!", 4, &err), ERR_OK);
+    assert_int_equal(fs_read(path, 4, &bytes, &size, &err), ERR_OK);
+    assert_int_equal(size, 4);
+    assert_string_equal(bytes, "new!");
+    free(bytes);
+    assert_int_equal(fs_read(path, 3, &bytes, &size, &err), ERR_TOO_LARGE);
+    assert_int_equal(fs_read(folder, 3, &bytes, &size, &err), ERR_INVALID);
+    assert_int_equal(fs_write("/proc/no/such", "x", 1, &err), ERR_NOT_FOUND);
+    free(path);
+}
+
+static void folders_are_made_and_removed(void **state) {
+    (void)state;
+    err_t err;
+    char *deep = fs_join(folder, "a/b/c"), *file = fs_join(folder, "a/b/file");
+    assert_int_equal(fs_mkdirs(deep, &err), ERR_OK);
+    assert_int_equal(fs_mkdirs(deep, &err), ERR_OK);
+    assert_int_equal(fs_write(file, "", 0, &err), ERR_OK);
+    char *under = fs_join(file, "x");
+    assert_int_not_equal(fs_mkdirs(file, &err), ERR_OK);
+    assert_int_not_equal(fs_mkdirs(under, &err), ERR_OK);
+    char *top = fs_join(folder, "a");
+    assert_int_equal(fs_remove_all(top, &err), ERR_OK);
+    assert_int_equal(fs_remove_all(top, &err), ERR_OK);
+    assert_int_not_equal(access(top, F_OK), 0);
+    free(top);
+    free(under);
+    free(file);
+    free(deep);
+}
+
+// Known answers of the authors' distribution (Random123 1.14, kat_vectors, philox4x32 10).
+static void philox_gives_the_known_answers(void **state) {
+    (void)state;
+    philox_t zero = philox(0, 0, 0, 0, 0);
+    const uint32_t zero_want[] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
+    philox_t ones = philox(UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX);
+    const uint32_t ones_want[] = {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd};
+    philox_t pi = philox(0x299f31d0a4093822ull, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344);
+    const uint32_t pi_want[] = {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
+    assert_memory_equal(zero.v, zero_want, sizeof zero_want);
+    assert_memory_equal(ones.v, ones_want, sizeof ones_want);
+    assert_memory_equal(pi.v, pi_want, sizeof pi_want);
+    assert_true(philox_float(UINT32_MAX) < 1.0f);
+    assert_int_equal(philox_below(UINT32_MAX, 7), 6);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(error_names_go_both_ways),
+        cmocka_unit_test(errors_carry_context_and_remedy),
+        cmocka_unit_test(error_texts_stay_utf8_when_cut),
+        cmocka_unit_test(utf8_refuses_what_rfc_3629_refuses),
+        cmocka_unit_test(a_buffer_stops_at_its_ceiling),
+        cmocka_unit_test(json_strings_are_escaped),
+        cmocka_unit_test(files_are_replaced_as_a_whole),
+        cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(philox_gives_the_known_answers),
+    };
+    return cmocka_run_group_tests_name("base", tests, make_folder, remove_folder);
+}

@@ -1,0 +1,166 @@
+// Which source of a setting wins, what is refused, and where does a stack keep its sockets?
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "conf/conf.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char home[64];
+
+static int make_home(void **state) {
+    (void)state;
+    strcpy(home, "/tmp/inkling-conf-XXXXXX");
+    return mkdtemp(home) ? setenv("INKLING_HOME", home, 1) : -1;
+}
+
+static int remove_home(void **state) {
+    (void)state;
+    unsetenv("INKLING_LEASE_MS");
+    return fs_remove_all(home, NULL) == ERR_OK ? 0 : -1;
+}
+
+static void write_file(const char *text) {
+    char *path = fs_join(home, "inkling.conf");
+    assert_int_equal(fs_write(path, text, strlen(text), NULL), ERR_OK);
+    free(path);
+}
+
+// Loads with the given arguments (ended by NULL); the number of arguments left goes to *left.
+static err_code_t load(conf_t *conf, const char *const *extra, int *left, err_t *err) {
+    char *argv[16] = {mem_dup("program")};
+    char *own[16] = {argv[0]};
+    int argc = 1;
+    for (; extra && extra[argc - 1]; argc++)
+        own[argc] = argv[argc] = mem_dup(extra[argc - 1]);
+    int count = argc;
+    err_code_t code = conf_load(conf, &argc, argv, err);
+    if (left)
+        *left = argc;
+    for (int i = 0; i < count; i++)
+        free(own[i]);
+    return code;
+}
+
+static void later_sources_win(void **state) {
+    (void)state;
+    conf_t conf;
+    err_t err;
+    assert_int_equal(load(&conf, NULL, NULL, &err), ERR_OK);
+    assert_int_equal(conf.lease_ms, 15000);
+    assert_string_equal(conf.home, home);
+    conf_release(&conf);
+    write_file("# comment\n\n lease_ms = 2000 # two seconds\nname=x\n");
+    assert_int_equal(load(&conf, NULL, NULL, &err), ERR_OK);
+    assert_int_equal(conf.lease_ms, 2000);
+    assert_string_equal(conf.name, "x");
+    conf_release(&conf);
+    setenv("INKLING_LEASE_MS", "3000", 1);
+    assert_int_equal(load(&conf, NULL, NULL, &err), ERR_OK);
+    assert_int_equal(conf.lease_ms, 3000);
+    conf_release(&conf);
+    const char *option[] = {"--lease-ms", "4000", "rest", "--name=y", "--", "--name", NULL};
+    int left;
+    assert_int_equal(load(&conf, option, &left, &err), ERR_OK);
+    assert_int_equal(conf.lease_ms, 4000);
+    assert_string_equal(conf.name, "y");
+    assert_int_equal(left, 4); // program rest -- --name
+    conf_release(&conf);
+}
+
+static void mistakes_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *option, *value, *culprit;
+    } cases[] = {
+        {"lease_ms = soon\n", NULL, NULL, "inkling.conf:1"},
+        {"\nleese_ms = 3\n", NULL, NULL, "leese_ms"},
+        {"lease_ms\n", NULL, NULL, "inkling.conf:1"},
+        {"home = /elsewhere\n", NULL, NULL, "home"},
+        {"", "--lease-ms", "1", "option --lease-ms"},
+        {"", "--lease-ms", "99999999999999999999", "option --lease-ms"},
+        {"", "--lease-ms", "", "option --lease-ms"},
+        {"", "--lease-ms", NULL, "option --lease-ms"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_file(cases[i].file);
+        const char *extra[] = {cases[i].option, cases[i].value, NULL};
+        conf_t conf;
+        err_t err;
+        assert_int_equal(load(&conf, extra, NULL, &err), ERR_USAGE);
+        assert_non_null(strstr(err.message, cases[i].culprit));
+        assert_true(err.remedy[0] != 0);
+        conf_release(&conf);
+    }
+    setenv("INKLING_LEASE_MS", "x", 1);
+    write_file("");
+    conf_t conf;
+    err_t err;
+    assert_int_equal(load(&conf, NULL, NULL, &err), ERR_USAGE);
+    assert_non_null(strstr(err.message, "INKLING_LEASE_MS"));
+    conf_release(&conf);
+}
+
+static void a_long_home_gets_short_sockets(void **state) {
+    (void)state;
+    char *run = conf_run_folder("/short/home");
+    assert_string_equal(run, "/short/home/run");
+    free(run);
+    char deep[300];
+    memset(deep, 'd', sizeof deep);
+    deep[0] = '/';
+    deep[sizeof deep - 1] = 0;
+    run = conf_run_folder(deep);
+    assert_true(strlen(run) < 60);
+    char *again = conf_run_folder(deep);
+    assert_string_equal(run, again);
+    deep[100] = 'e';
+    char *other = conf_run_folder(deep);
+    assert_string_not_equal(run, other);
+    free(other);
+    free(again);
+    free(run);
+}
+
+static void a_socket_folder_must_be_private(void **state) {
+    (void)state;
+    err_t err;
+    assert_int_equal(conf_make_home(home, &err), ERR_OK);
+    char *run = conf_run_folder(home);
+    chmod(run, 0755);
+    assert_int_equal(conf_make_home(home, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.message, run));
+    chmod(run, 0700);
+    assert_int_equal(conf_make_home(home, &err), ERR_OK);
+    free(run);
+}
+
+static void help_lists_every_setting(void **state) {
+    (void)state;
+    buf_t text;
+    buf_init(&text, 65536);
+    conf_help(&text);
+    assert_non_null(strstr(text.data, "--lease-ms"));
+    assert_non_null(strstr(text.data, "INKLING_LEASE_MS"));
+    assert_non_null(strstr(text.data, "(default 15000)"));
+    buf_release(&text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(later_sources_win, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(mistakes_are_named, make_home, remove_home),
+        cmocka_unit_test(a_long_home_gets_short_sockets),
+        cmocka_unit_test_setup_teardown(a_socket_folder_must_be_private, make_home, remove_home),
+        cmocka_unit_test(help_lists_every_setting),
+    };
+    return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
+}
