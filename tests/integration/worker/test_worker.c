@@ -613,10 +613,11 @@ static void test_child_dies_with_its_parent(void **state) {
     fake_worker(fake, NULL);
     fake_assign(fake, "j1", 1, "{\"do\": \"hang\"}");
     pid_t child = fake_child_pid(fake, "j1", 1, "pid");
+    pid_t grandchild = fake_child_pid(fake, "j1", 1, "grandchild");
     kill(fake->worker, SIGKILL);
     fake_reap(fake);
     assert_true(fake_gone(fake, child, 1000));
-    kill(fake_child_pid(fake, "j1", 1, "grandchild"), SIGKILL);
+    kill(grandchild, SIGKILL);
 }
 
 static void test_idle_worker_is_small(void **state) {
