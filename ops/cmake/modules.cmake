@@ -2,6 +2,7 @@
 # reachable (as "M/x.h") only through build/layers/M, which is on the include path of M itself and of the
 # targets that link M. Including the header of a module that is not linked does not compile.
 
+list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
 find_package(PkgConfig REQUIRED)
 
 # inkling_module(NAME SOURCES a.c ... [LINKS target ...] [PRIVATE_LINKS target ...])
