@@ -2,12 +2,12 @@
 // fine-tuning alike.
 //
 //   model.json          what it is: schema, network (nn's text form), recipe (prep's text form and
-//                       its SHA-256), classes, which statistics batch-norm uses, and what made it;
-//                       name, size and SHA-256 of the other files. Written last; a folder without
-//                       it is no model.
+//                       its SHA-256), classes, and what made it; size and SHA-256 of the other
+//                       files. Written last; a folder without it is no model.
 //   model.safetensors   the weights to use (lowest validation loss), float32, canonical form, names
 //                       of nn_tensor_t; running_mean and running_var are those to evaluate with
-//   last.safetensors    the weights after the last epoch, likewise
+//   last.safetensors    the weights after the last epoch, likewise; may be missing
+//   curves.json         the history of its training, for people and plots; may be missing
 //
 // A model's digest is the SHA-256 of its model.json, and so of everything.
 #ifndef INKLING_MODEL_MODEL_H
@@ -24,6 +24,9 @@
 #define MODEL_FILE    "model.json"
 #define MODEL_WEIGHTS "model.safetensors"
 #define MODEL_LAST    "last.safetensors"
+#define MODEL_CURVES  "curves.json"
+
+#define MODEL_NAME_MAX 64 // bytes
 
 // Strings and arrays belong to the holder of the struct (model_info_release).
 typedef struct {
@@ -32,16 +35,18 @@ typedef struct {
     prep_recipe_t recipe; // with the mean that training subtracted
     char recipe_hash[DIGEST_HEX_SIZE];
     int class_count; // spec.classes
-    char **classes;  // label i is classes[i]
-    char weights_sha256[DIGEST_HEX_SIZE], last_sha256[DIGEST_HEX_SIZE];
-    json_t *about; // object: job, data set, parameters, choices, history, test …; may be NULL
+    char **classes;  // label i is classes[i]; UTF-8, all different
+    char weights_sha256[DIGEST_HEX_SIZE], last_sha256[DIGEST_HEX_SIZE]; // last: "" if there is none
+    json_t *about;  // object: job, data set, parameters, choices, statistics …; may be NULL
+    json_t *curves; // any JSON, or NULL: no curves.json. model_open does not read it back
 } model_info_t;
 
 void model_info_release(model_info_t *info);
 
-// Writes a model into an existing, empty folder. best and last: one array per tensor of the spec,
-// in its order, canonical form; last may be NULL (no last.safetensors). Hashes of info are filled
-// in. digest: of model.json.
+// Writes a model into an existing, empty folder. info: all but the hashes, which are filled in; its
+// recipe must give the pixels that its network takes. best and last: one array per tensor of the
+// spec, in its order, canonical form; last may be NULL (no last.safetensors). Numbers must be
+// finite, and variances not negative (ERR_INVALID). digest: of model.json.
 err_code_t model_write(const char *folder, model_info_t *info, const float *const *best,
                        const float *const *last, char digest[DIGEST_HEX_SIZE], err_t *err);
 
