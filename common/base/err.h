@@ -62,6 +62,15 @@ err_code_t err_remedy(err_t *err, const char *format, ...) __attribute__((format
 // Puts "context: " before the message; returns the code that is set.
 err_code_t err_context(err_t *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// Static analysis sees one file at a time: it is told that an error never is ERR_OK, so that it
+// does not follow paths on which a failed call has left its result unset.
+#if defined(__clang_analyzer__) && !defined(ERR_IMPLEMENTATION)
+#define err_set(...)       (err_set(__VA_ARGS__), ERR_INTERNAL)
+#define err_set_errno(...) (err_set_errno(__VA_ARGS__), ERR_INTERNAL)
+#define err_remedy(...)    (err_remedy(__VA_ARGS__), ERR_INTERNAL)
+#define err_context(...)   (err_context(__VA_ARGS__), ERR_INTERNAL)
+#endif
+
 // For a programmer's mistake: says where and aborts.
 #define ERR_ASSERT(condition) ((condition) ? (void)0 : err_abort(__FILE__, __LINE__, #condition))
 _Noreturn void err_abort(const char *file, int line, const char *condition);

@@ -55,7 +55,7 @@ static const signature_t foreign[] = {
 };
 
 static bool matches(const signature_t *signature, const uint8_t *bytes, size_t size) {
-    size_t end = (size_t)(signature->offset + signature->size);
+    size_t end = (size_t)signature->offset + (size_t)signature->size;
     return size >= end &&
            memcmp(bytes + signature->offset, signature->magic, (size_t)signature->size) == 0;
 }

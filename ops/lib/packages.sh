@@ -4,7 +4,9 @@
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev
 libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev"
 # What the tests need on top.
-TEST_PACKAGES="libcmocka-dev redis-server python3-zmq python3-msgpack clang-format-14 clang-tidy-14"
+TEST_PACKAGES="libcmocka-dev redis-server python3-zmq python3-msgpack"
+# What the static checks need on top.
+LINT_PACKAGES="clang-14 clang-format-14 clang-tidy-14 shellcheck git"
 
 install_packages() {
     local missing=() package
