@@ -1,0 +1,24 @@
+// Reads, hashes and decodes all files, in parallel.
+#ifndef INKLING_INGEST_READ_IMPL_H
+#define INKLING_INGEST_READ_IMPL_H
+
+#include "previous_impl.h"
+#include "spool_impl.h"
+
+typedef struct {
+    const ingest_options_t *options;
+    const previous_t *previous;
+    shard_index_t *files;
+    spool_t *spool; // slot i: pixels of file i
+    ingest_progress_t *progress;
+    void *context;
+} read_all_t;
+
+// Files that are KEPT get a digest and pixels, or become REJECTED with a reason. ERR_CANCELLED;
+// ERR_INVALID: strict and a reject, named; ERR_NO_MEMORY, ERR_IO: the machine's fault, not a file's.
+err_code_t read_all(const read_all_t *job, err_t *err);
+
+// ERR_INVALID naming the first file that is REJECTED or in CONFLICT, if there is one.
+err_code_t read_check_strict(const shard_index_t *files, err_t *err);
+
+#endif
