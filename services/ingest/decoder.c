@@ -2,8 +2,8 @@
 //
 // The new version is written to datasets/<name>/<job>-<token>/ below the stack's files and counts
 // once the dispatcher has registered it, so that a stale holder can write but not win. The
-// registered info of a version is the result without "unchanged" and "version", and what the
-// pixels are.
+// registered info of a version is the result without "unchanged", "rejects" and "version", and what
+// the pixels are.
 #include "base/fs.h"
 #include "child/child.h"
 #include "ingest/ingest.h"
@@ -95,12 +95,15 @@ static err_code_t read_options(const decoder_t *decoder, ingest_options_t *optio
 // --- Doing it
 // -----------------------------------------------------------------------------------
 
-static bool on_progress(void *context, int64_t done, int64_t total, int64_t rejected) {
+static bool on_progress(void *context, const ingest_state_t *state) {
     decoder_t *decoder = context;
     char text[64] = "";
-    if (rejected > 0)
-        snprintf(text, sizeof text, "%lld rejected", (long long)rejected);
-    child_progress(decoder->child, (uint64_t)done, (double)done, (double)total, text);
+    if (state->written > 0)
+        snprintf(text, sizeof text, "writing");
+    else if (state->rejected > 0)
+        snprintf(text, sizeof text, "%lld rejected", (long long)state->rejected);
+    child_progress(decoder->child, (uint64_t)(state->read + state->written), (double)state->read,
+                   (double)state->files, text);
     return child_stop(decoder->child) == CHILD_GO;
 }
 
@@ -210,11 +213,16 @@ static err_code_t pack_info(decoder_t *decoder, proto_bytes_t *info, err_t *err)
 static err_code_t tell_result(decoder_t *decoder, child_result_t *result, err_t *err) {
     const ingest_result_t *made = &decoder->result;
     proto_arena_t *arena = child_arena(decoder->child);
+    char *version = made->unchanged ? decoder->previous_folder : decoder->out;
+    char *rejects = fs_join(version, SHARD_REJECTS), *text = shard_name_escape(rejects);
     result->result = describe(decoder);
     json_object_set_new(result->result, "unchanged", json_boolean(made->unchanged));
+    json_object_set_new(result->result, "rejects", json_string(text));
     if (made->rejected > 0)
-        child_log(decoder->child, "warn", "%lld files were refused: " SHARD_REJECTS " says why",
-                  (long long)made->rejected);
+        child_log(decoder->child, "warn", "%lld files were refused: %s says why",
+                  (long long)made->rejected, text);
+    free(rejects);
+    free(text);
     if (made->unchanged) {
         json_object_set_new(result->result, "version",
                             json_integer((json_int_t)decoder->previous->version));

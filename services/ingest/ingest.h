@@ -10,12 +10,19 @@
 // duplicates. Byte-identical files under several labels contradict each other: none is kept, all
 // are rejected, with the reason naming the other one.
 //
+// A file that was written to between the scan and its reading is taken as it was read, one that
+// does not hold still is rejected; the index says size and time of what was read.
+//
 // Split: 0.8 / 0.1 / 0.1 of every class, at least one image of each class in each split. Images
 // that belong together (GROUP_STEM: same file name without folder and extension, in all classes; a
 // duplicate ties its own stem to that of the file kept) go into one split. An image (by its
 // SHA-256) that an earlier version placed keeps its split, and new members of its group follow it;
 // new groups come in order of size, then of hash(seed, group), and each goes where it brings the
-// classes nearest to their quotas.
+// classes nearest to their quotas; afterwards groups are moved while that brings them nearer.
+//
+// Unchanged files (path, size, time) are not decoded again if the previous version has their
+// pixels by the same recipe; if all are, and the options too, nothing is written. What could not
+// be read at all is tried again each time.
 //
 // The result depends on the files' content, paths and times, the options and the previous version
 // only: neither on threads nor on the order in which folders list their files.
@@ -79,9 +86,14 @@ typedef struct {
 
 void ingest_result_release(ingest_result_t *result);
 
-// Called in the thread of ingest_run, about ten times a second and at the end of reading. False
-// cancels.
-typedef bool ingest_progress_t(void *context, int64_t done, int64_t total, int64_t rejected);
+typedef struct {
+    int64_t files, read, rejected; // read: rejected ones included
+    int64_t written;               // images, after all files were read
+} ingest_state_t;
+
+// Called in the thread of ingest_run, about ten times a second, at the end of reading and of
+// writing. False cancels.
+typedef bool ingest_progress_t(void *context, const ingest_state_t *state);
 
 // prep_init must have been called. progress may be NULL. On failure nothing is left behind (but a
 // process killed meanwhile leaves out + ".tmp-…"). ERR_NOT_FOUND: no such folder; ERR_INVALID:

@@ -8,15 +8,16 @@ struct previous {
     const ingest_options_t *options;
     shard_info_t info;
     shard_index_t index;
-    shard_dataset_t *ds; // NULL if its pixels are damaged
-    bool same_pixels;    // its recipe gives the pixels wanted now
+    shard_dataset_t *ds;             // NULL if its pixels are damaged
+    bool same_pixels;                // its recipe gives the pixels wanted now
     const shard_entry_t **by_path;   // entries with a path
     const shard_entry_t **by_digest; // KEPT and GONE
     size_t path_count, digest_count;
 };
 
 static int compare_paths(const void *a, const void *b) {
-    return strcmp((*(const shard_entry_t *const *)a)->path, (*(const shard_entry_t *const *)b)->path);
+    return strcmp((*(const shard_entry_t *const *)a)->path,
+                  (*(const shard_entry_t *const *)b)->path);
 }
 
 static int compare_digests(const void *a, const void *b) {
@@ -71,9 +72,8 @@ err_code_t previous_open(const ingest_options_t *options, previous_t **out, err_
         return code;
     }
     if (options->previous)
-        previous->same_pixels =
-            prep_recipe_parse(previous->info.recipe, &recipe, NULL) == ERR_OK &&
-            prep_recipe_same_pixels(&recipe, &options->recipe);
+        previous->same_pixels = prep_recipe_parse(previous->info.recipe, &recipe, NULL) == ERR_OK &&
+                                prep_recipe_same_pixels(&recipe, &options->recipe);
     make_tables(previous);
     *out = previous;
     return ERR_OK;
@@ -125,7 +125,10 @@ const uint8_t *previous_pixels(const previous_t *previous, shard_entry_t *entry)
         return NULL;
     // A duplicate's pixels are those of the file that was kept.
     const shard_entry_t *kept = find_digest(previous, before);
-    if (!kept || kept->outcome != SHARD_KEPT || kept->row >= shard_count(previous->ds, kept->split))
+    if (!kept || kept->outcome != SHARD_KEPT ||
+        kept->row >= shard_count(previous->ds, kept->split) ||
+        memcmp(shard_source_digest(previous->ds, kept->split, kept->row), before->digest,
+               SHARD_DIGEST_BYTES) != 0)
         return NULL;
     memcpy(entry->digest, before->digest, SHARD_DIGEST_BYTES);
     entry->has_digest = true;
@@ -154,9 +157,12 @@ bool previous_has_files(const previous_t *previous, const scan_classes_t *classe
     if (previous->options->rehash || refused || (size_t)files->count != previous->path_count ||
         !same_options(previous, classes))
         return false;
-    for (size_t i = 0; i < previous->path_count; i++)
-        if (!same_file(previous->by_path[i], &files->entries[i]))
+    for (size_t i = 0; i < previous->path_count; i++) {
+        const shard_entry_t *before = previous->by_path[i], *now = &files->entries[i];
+        // what could not be read then may be readable now
+        if (!same_file(before, now) || (!before->has_digest && now->outcome == SHARD_KEPT))
             return false;
+    }
     return true;
 }
 
@@ -209,10 +215,8 @@ void previous_keep_gone(const previous_t *previous, shard_index_t *files) {
         const shard_entry_t *before = previous->by_digest[i];
         if (bsearch(&before, kept, count, sizeof *kept, compare_digests))
             continue;
-        gone[gone_count] = (shard_entry_t){.has_digest = true,
-                                           .label = -1,
-                                           .outcome = SHARD_GONE,
-                                           .split = before->split};
+        gone[gone_count] = (shard_entry_t){
+            .has_digest = true, .label = -1, .outcome = SHARD_GONE, .split = before->split};
         memcpy(gone[gone_count++].digest, before->digest, SHARD_DIGEST_BYTES);
     }
     free(kept);

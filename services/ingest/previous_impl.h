@@ -6,8 +6,8 @@
 
 typedef struct previous previous_t;
 
-// options->previous NULL gives an empty one. ERR_CORRUPT if its manifest or index is damaged; pixels
-// that are damaged are decoded again, with a warning.
+// options->previous NULL gives an empty one. ERR_CORRUPT if its manifest or index is damaged;
+// pixels that are damaged are decoded again, with a warning.
 err_code_t previous_open(const ingest_options_t *options, previous_t **previous, err_t *err);
 void previous_close(previous_t **previous);
 

@@ -13,18 +13,25 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS_MAX      64
-#define PROGRESS_MS      100
-#define GROWTH_BYTES_MIN 65536
+#define THREADS_MAX   64
+#define PROGRESS_MS   100
+#define READ_ATTEMPTS 3
+#define TICK_NS       20000000 // longer than a kernel's tick
+
+// Decoding: see prep.h.
+#define SMALL_PIXELS 4000000
+#define PIXEL_BYTES  8
+#define MEMORY_MIN   (1ull << 30) // for all threads together
 
 typedef struct {
     const read_all_t *job;
     atomic_llong next, done, rejected;
     atomic_bool stop;
     pthread_mutex_t lock; // of what follows
-    pthread_cond_t ended;
+    pthread_cond_t ended, freed;
     int running;
-    err_t err; // of the machine's first failure
+    uint64_t memory, memory_max; // taken by large images
+    err_t err;                   // of the machine's first failure
 } pool_t;
 
 // What one thread works with; bytes is kept from file to file.
@@ -56,45 +63,78 @@ static bool make_room(hand_t *hand, size_t size) {
     return true;
 }
 
-// One byte more than the limit is asked for, to see whether the file goes on.
-static err_code_t read_bytes(hand_t *hand, int fd, size_t expected, size_t limit, size_t *size,
-                             err_t *err) {
+// At most one byte more than expected, which shows that the file has grown.
+static err_code_t read_bytes(hand_t *hand, int fd, size_t expected, size_t *size, err_t *err) {
     *size = 0;
-    if (expected > limit)
-        return err_set(err, ERR_TOO_LARGE, "the file has %zu bytes; the limit is %zu", expected,
-                       limit);
-    for (size_t wanted = expected + 1;; wanted = *size + GROWTH_BYTES_MIN) {
-        if (!make_room(hand, wanted))
-            return err_set(err, ERR_NO_MEMORY, "no memory for %zu bytes of a file", wanted);
-        ssize_t got = read(fd, hand->bytes + *size, hand->room - *size);
-        if (got < 0 && errno != EINTR)
+    if (!make_room(hand, expected + 1))
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu bytes of a file", expected);
+    while (*size <= expected) {
+        ssize_t got = read(fd, hand->bytes + *size, expected + 1 - *size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
             return cannot_read(err);
         if (got == 0)
-            return ERR_OK;
-        *size += got > 0 ? (size_t)got : 0;
-        if (*size > limit)
-            return err_set(err, ERR_TOO_LARGE, "the file has more than %zu bytes", limit);
-        if (*size < hand->room)
-            wanted = 0;
+            break;
+        *size += (size_t)got;
     }
+    return ERR_OK;
 }
 
-static err_code_t read_file(hand_t *hand, const char *path, size_t limit, size_t *size,
-                            err_t *err) {
-    struct stat info;
-    // O_NONBLOCK: should it have become a FIFO since the scan, nobody waits for a writer
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
+static int64_t time_ns(struct timespec time) {
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+// Writing to a file twice within a tick of its clock leaves the time as it is: a file that young is
+// read when it is older, so that size and time stand for what was read.
+static void let_age(int64_t mtime_ns) {
+    struct timespec now, tick = {.tv_nsec = TICK_NS};
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t age = time_ns(now) - mtime_ns;
+    if (age > -TICK_NS && age < TICK_NS)
+        nanosleep(&tick, NULL);
+}
+
+// Reads the file once; *steady says whether it stayed as it was meanwhile. entry gets size and time
+// of what was read.
+static err_code_t read_once(hand_t *hand, int fd, size_t limit, shard_entry_t *entry, size_t *size,
+                            bool *steady, err_t *err) {
+    struct stat before, after;
+    if (fstat(fd, &before) != 0)
         return cannot_read(err);
-    err_code_t code;
-    if (fstat(fd, &info) != 0)
+    if (!S_ISREG(before.st_mode))
+        return err_set(err, ERR_INVALID, "it is not a regular file");
+    let_age(time_ns(before.st_mtim));
+    if (fstat(fd, &before) != 0)
+        return cannot_read(err);
+    entry->bytes = (uint64_t)before.st_size;
+    entry->mtime_ns = time_ns(before.st_mtim);
+    *steady = true;
+    if (entry->bytes > limit)
+        return err_set(err, ERR_TOO_LARGE, "the file has %llu bytes; the limit is %zu",
+                       (unsigned long long)entry->bytes, limit);
+    err_code_t code = read_bytes(hand, fd, (size_t)entry->bytes, size, err);
+    if (!code && fstat(fd, &after) != 0)
         code = cannot_read(err);
-    else if (!S_ISREG(info.st_mode))
-        code = err_set(err, ERR_INVALID, "it is not a regular file");
-    else
-        code = read_bytes(hand, fd, (size_t)info.st_size, limit, size, err);
-    close(fd);
+    *steady = !code && *size == entry->bytes && after.st_size == before.st_size &&
+              time_ns(after.st_mtim) == entry->mtime_ns;
     return code;
+}
+
+static err_code_t read_file(hand_t *hand, const char *path, size_t limit, shard_entry_t *entry,
+                            size_t *size, err_t *err) {
+    bool steady = false;
+    for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+        // O_NONBLOCK: should it have become a FIFO since the scan, nobody waits for a writer
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+            return cannot_read(err);
+        err_code_t code = read_once(hand, fd, limit, entry, size, &steady, err);
+        close(fd);
+        if (code || steady)
+            return code;
+    }
+    return err_set(err, ERR_INVALID, "it changes while it is read");
 }
 
 static int hex_value(char c) {
@@ -108,17 +148,58 @@ static void digest_raw(const uint8_t *bytes, size_t size, uint8_t digest[SHARD_D
         digest[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
 }
 
+// ---- memory ----
+
+// What decoding may need at most (prep.h); small images are not counted.
+static uint64_t memory_for(const uint8_t *bytes, size_t size) {
+    prep_info_t info;
+    if (prep_probe(bytes, size, &info, NULL) != ERR_OK)
+        return 0;
+    uint64_t pixels = (uint64_t)info.width * (uint64_t)info.height;
+    return pixels < SMALL_PIXELS ? 0 : pixels * PIXEL_BYTES;
+}
+
+// Waits until so much is free; an image larger than all there is goes alone.
+static void take_memory(pool_t *pool, uint64_t bytes) {
+    pthread_mutex_lock(&pool->lock);
+    while (pool->memory > 0 && pool->memory + bytes > pool->memory_max)
+        pthread_cond_wait(&pool->freed, &pool->lock);
+    pool->memory += bytes;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void give_memory(pool_t *pool, uint64_t bytes) {
+    pthread_mutex_lock(&pool->lock);
+    pool->memory -= bytes;
+    pthread_cond_broadcast(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static uint64_t memory_limit(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+    uint64_t quarter = pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes / 4 : 0;
+    return quarter > MEMORY_MIN ? quarter : MEMORY_MIN;
+}
+
+// ---- pixels ----
+
 static err_code_t decode(hand_t *hand, shard_entry_t *entry, err_t *err) {
     const ingest_options_t *options = hand->pool->job->options;
     char *path = fs_join(options->folder, entry->path);
-    size_t size;
-    err_code_t code = read_file(hand, path, options->limits.bytes, &size, err);
+    size_t size = 0;
+    err_code_t code = read_file(hand, path, options->limits.bytes, entry, &size, err);
     free(path);
     if (code)
         return code;
     digest_raw(hand->bytes, size, entry->digest);
     entry->has_digest = true;
-    return prep_image(hand->bytes, size, &options->recipe, &options->limits, hand->pixels, err);
+    uint64_t memory = memory_for(hand->bytes, size);
+    if (memory)
+        take_memory(hand->pool, memory);
+    code = prep_image(hand->bytes, size, &options->recipe, &options->limits, hand->pixels, err);
+    if (memory)
+        give_memory(hand->pool, memory);
+    return code;
 }
 
 // ---- threads ----
@@ -179,8 +260,10 @@ static void *work(void *context) {
 
 static bool report(pool_t *pool) {
     const read_all_t *job = pool->job;
-    return !job->progress || job->progress(job->context, atomic_load(&pool->done),
-                                           job->files->count, atomic_load(&pool->rejected));
+    const ingest_state_t state = {.files = job->files->count,
+                                  .read = atomic_load(&pool->done),
+                                  .rejected = atomic_load(&pool->rejected)};
+    return !job->progress || job->progress(job->context, &state);
 }
 
 // Until the last thread has ended. True if progress said to go on.
@@ -223,6 +306,8 @@ static void pool_init(pool_t *pool, const read_all_t *job) {
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&pool->ended, &attributes);
     pthread_condattr_destroy(&attributes);
+    pthread_cond_init(&pool->freed, NULL);
+    pool->memory_max = memory_limit();
 }
 
 err_code_t read_all(const read_all_t *job, err_t *err) {
@@ -239,6 +324,7 @@ err_code_t read_all(const read_all_t *job, err_t *err) {
     for (int i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
     pthread_cond_destroy(&pool.ended);
+    pthread_cond_destroy(&pool.freed);
     pthread_mutex_destroy(&pool.lock);
     if (started == 0)
         return err_set(err, ERR_NO_MEMORY, "cannot start a thread to decode images");

@@ -59,10 +59,27 @@ static bool list_folder(const char *path, names_t *names) {
     return true;
 }
 
+// Whoever asks again gets the same answer, unless it is the disk.
+static err_code_t cannot_list(err_t *err, const char *what, const char *path) {
+    switch (errno) {
+    case ENOTDIR:
+    case ENOENT:
+        return err_set(err, ERR_NOT_FOUND, "there is no folder %s", path);
+    case EACCES:
+    case EPERM:
+    case ELOOP:
+    case ENAMETOOLONG:
+        return err_set(err, ERR_INVALID, "cannot read %s %s: %s", what, path, strerror(errno));
+    default:
+        return err_set_errno(err, "cannot read %s %s", what, path);
+    }
+}
+
 // ---- classes ----
 
 static int compare_escaped(const void *a, const void *b) {
-    char *left = shard_name_escape(*(char *const *)a), *right = shard_name_escape(*(char *const *)b);
+    char *left = shard_name_escape(*(char *const *)a),
+         *right = shard_name_escape(*(char *const *)b);
     int order = strcmp(left, right);
     free(left);
     free(right);
@@ -81,7 +98,8 @@ static bool is_picked(const ingest_options_t *options, const char *folder) {
     char *escaped = shard_name_escape(folder);
     bool picked = options->classes == NULL;
     for (int i = 0; i < options->class_count && !picked; i++)
-        picked = strcmp(options->classes[i], folder) == 0 || strcmp(options->classes[i], escaped) == 0;
+        picked =
+            strcmp(options->classes[i], folder) == 0 || strcmp(options->classes[i], escaped) == 0;
     free(escaped);
     return picked;
 }
@@ -124,6 +142,10 @@ static err_code_t check_two(const ingest_options_t *options, const scan_classes_
                             err_t *err) {
     if (classes->count >= 2)
         return ERR_OK;
+    if (options->classes) {
+        err_set(err, ERR_INVALID, "only one class is picked: two or more are needed");
+        return err_remedy(err, "name two or more folders of %s after --classes", options->folder);
+    }
     if (classes->count == 1)
         err_set(err, ERR_INVALID, "%s has only one class, '%s': two or more are needed",
                 options->folder, classes->names[0]);
@@ -137,8 +159,9 @@ err_code_t scan_classes(const ingest_options_t *options, scan_classes_t *classes
     names_t names = {0};
     memset(classes, 0, sizeof *classes);
     if (!list_folder(options->folder, &names)) {
-        err_set_errno(err, "cannot read the folder %s", options->folder);
-        return err_remedy(err, "give a folder, readable here, with one folder of images per class");
+        err_code_t refused = cannot_list(err, "the folder", options->folder);
+        err_remedy(err, "give a folder, readable here, with one folder of images per class");
+        return refused;
     }
     err_code_t code = check_picked_exist(options, err);
     if (names.count)
@@ -238,7 +261,8 @@ static void walk_folder(walk_t *walk, const char *path, int depth) {
     names_t names = {0};
     char *full = fs_join(walk->root, path);
     if (depth > INGEST_DEPTH_MAX)
-        add_rejected(walk, path, mem_format("folders are nested more than %d deep", INGEST_DEPTH_MAX));
+        add_rejected(walk, path,
+                     mem_format("folders are nested more than %d deep", INGEST_DEPTH_MAX));
     else if (!list_folder(full, &names))
         add_rejected(walk, path, mem_format("cannot read the folder: %s", strerror(errno)));
     for (size_t i = 0; i < names.count; i++) {
@@ -258,8 +282,9 @@ static int compare_entries(const void *a, const void *b) {
 static err_code_t check_class_folder(const char *path, err_t *err) {
     DIR *folder = opendir(path);
     if (!folder) {
-        err_set_errno(err, "cannot read the class folder %s", path);
-        return err_remedy(err, "make it readable, or leave it out with --classes");
+        err_code_t code = cannot_list(err, "the class folder", path);
+        err_remedy(err, "make it readable, or leave it out with --classes");
+        return code;
     }
     closedir(folder);
     return ERR_OK;

@@ -11,8 +11,8 @@ typedef struct {
     char **names;   // the same escaped, in byte order: label i is names[i]
 } scan_classes_t;
 
-// The folders, or those that options pick. ERR_NOT_FOUND: no folder, or a picked class is not there;
-// ERR_INVALID: fewer than two.
+// The folders, or those that options pick. ERR_NOT_FOUND: no folder, or a picked class is not
+// there; ERR_INVALID: fewer than two.
 err_code_t scan_classes(const ingest_options_t *options, scan_classes_t *classes, err_t *err);
 void scan_classes_release(scan_classes_t *classes);
 
@@ -22,7 +22,8 @@ err_code_t scan_files(const char *folder, const scan_classes_t *classes, shard_i
                       err_t *err);
 
 // ERR_INVALID if a class has too few files of outcome KEPT: fewer than INGEST_CLASS_IMAGES_MIN or
-// than INGEST_CLASS_PERCENT of the largest; the remedy picks the others. seen says what was counted.
+// than INGEST_CLASS_PERCENT of the largest; the remedy picks the others. seen says what was
+// counted.
 err_code_t scan_check_sizes(const scan_classes_t *classes, const shard_index_t *files,
                             const char *seen, err_t *err);
 
