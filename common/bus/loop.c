@@ -31,7 +31,7 @@ struct bus_loop {
     zmq_pollitem_t *items; // parallel to watches, rebuilt when they change
     deferred_t *deferred, *running;
     size_t timer_count, timer_room, watch_count, watch_room, deferred_count, deferred_room,
-        running_room;
+        running_count, running_room;
     int next_id;
     bool changed, stopped;
 };
@@ -126,6 +126,17 @@ void bus_loop_defer(bus_loop_t *loop, bus_fn fn, void *arg) {
     loop->deferred[loop->deferred_count++] = (deferred_t){fn, arg};
 }
 
+static void forget(deferred_t *list, size_t count, bus_fn fn, const void *arg) {
+    for (size_t i = 0; i < count; i++)
+        if (list[i].fn == fn && list[i].arg == arg)
+            list[i].fn = NULL;
+}
+
+void bus_loop_undefer(bus_loop_t *loop, bus_fn fn, void *arg) {
+    forget(loop->deferred, loop->deferred_count, fn, arg);
+    forget(loop->running, loop->running_count, fn, arg);
+}
+
 static long wait_time(const bus_loop_t *loop) {
     if (loop->deferred_count)
         return 0;
@@ -203,8 +214,11 @@ static void run_deferred(bus_loop_t *loop) {
     loop->deferred_count = 0;
     loop->running = list;
     loop->running_room = room;
+    loop->running_count = count;
     for (size_t i = 0; i < count; i++)
-        list[i].fn(list[i].arg);
+        if (list[i].fn)
+            list[i].fn(list[i].arg);
+    loop->running_count = 0;
 }
 
 void bus_loop_run(bus_loop_t *loop) {

@@ -36,5 +36,7 @@ void bus_loop_watch(bus_loop_t *loop, int fd, int events, bus_fd_fn fn, void *ar
 // Calls fn once at the end of this round (or of the next, when called from a deferred call). The
 // same pair of fn and arg is kept once.
 void bus_loop_defer(bus_loop_t *loop, bus_fn fn, void *arg);
+// Forgets that pair: for one whose arg is about to be freed. An unknown pair is ignored.
+void bus_loop_undefer(bus_loop_t *loop, bus_fn fn, void *arg);
 
 #endif
