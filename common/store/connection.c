@@ -259,8 +259,8 @@ static bool begin_tcp(store_t *store, const char **problem) {
         *problem = gai_strerror(code);
         return false;
     }
-    size_t count = 0;
-    for (struct addrinfo *info = list; info; info = info->ai_next)
+    size_t count = 1;
+    for (struct addrinfo *info = list->ai_next; info; info = info->ai_next)
         count++;
     struct addrinfo *pick = list;
     for (uint64_t i = store->life % count; i > 0; i--)
@@ -306,7 +306,7 @@ static void on_tick(void *arg) {
     if ((store->first || store->state == STORE_CONNECTING) && silence > STORE_SILENCE_MS)
         lost(store, ERR_UNAVAILABLE, "does not answer");
     else if (store->state == STORE_UP && !store->first && silence > IDLE_MS)
-        call_own(store, on_pong, NO_SCRIPT, 1, "PING");
+        call_own(store, on_pong, NO_SCRIPT, (const char *[]){"PING", NULL});
 }
 
 // --- Making and ending ---------------------------------------------------------------------------

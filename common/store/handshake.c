@@ -125,7 +125,8 @@ static void on_loaded(store_t *store, call_t *call, redisReply *reply) {
 void handshake_load(store_t *store) {
     store->loads = store->script_count;
     for (size_t i = 0; i < store->script_count; i++)
-        call_own(store, on_loaded, i, 3, "SCRIPT", "LOAD", store->scripts[i].source);
+        call_own(store, on_loaded, i,
+                 (const char *[]){"SCRIPT", "LOAD", store->scripts[i].source, NULL});
 }
 
 static void on_killed(store_t *store, call_t *call, redisReply *reply) {
@@ -142,7 +143,7 @@ static void on_client_id(store_t *store, call_t *call, redisReply *reply) {
     char old[24];
     snprintf(old, sizeof old, "%lld", (long long)store->client_id);
     if (store->client_id && strcmp(store->run_id, store->new_run_id) == 0)
-        call_own(store, on_killed, NO_SCRIPT, 4, "CLIENT", "KILL", "ID", old);
+        call_own(store, on_killed, NO_SCRIPT, (const char *[]){"CLIENT", "KILL", "ID", old, NULL});
     store->client_id = reply->integer;
     memcpy(store->run_id, store->new_run_id, sizeof store->run_id);
     if (store->script_count)
@@ -153,8 +154,9 @@ static void on_client_id(store_t *store, call_t *call, redisReply *reply) {
 
 void handshake_start(store_t *store) {
     store->state = STORE_CHECKING;
-    call_own(store, on_info, NO_SCRIPT, 1, "INFO");
-    call_own(store, on_config, NO_SCRIPT, 5, "CONFIG", "GET", settings[0].name, settings[1].name,
-             settings[2].name);
-    call_own(store, on_client_id, NO_SCRIPT, 2, "CLIENT", "ID");
+    call_own(store, on_info, NO_SCRIPT, (const char *[]){"INFO", NULL});
+    call_own(store, on_config, NO_SCRIPT,
+             (const char *[]){"CONFIG", "GET", settings[0].name, settings[1].name, settings[2].name,
+                              NULL});
+    call_own(store, on_client_id, NO_SCRIPT, (const char *[]){"CLIENT", "ID", NULL});
 }

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +17,18 @@ static size_t digits(size_t number) {
     return count;
 }
 
+static char *put_end(char *out) {
+    *out++ = '\r';
+    *out++ = '\n';
+    return out;
+}
+
 static char *put_number(char *out, char mark, size_t number) {
     size_t count = digits(number);
     *out++ = mark;
     for (size_t i = count; i-- > 0; number /= 10)
         out[i] = (char)('0' + number % 10);
-    memcpy(out + count, "\r\n", 2);
-    return out + count + 2;
+    return put_end(out + count);
 }
 
 // *<words>\r\n, then for each word $<size>\r\n<bytes>\r\n; a NUL behind. NULL: over the limit.
@@ -52,8 +56,7 @@ call_t *call_words(const store_bytes_t *const *lists, const size_t *counts, size
             if (lists[i][k].size)
                 memcpy(out, lists[i][k].data, lists[i][k].size);
             out += lists[i][k].size;
-            memcpy(out, "\r\n", 2);
-            out += 2;
+            out = put_end(out);
         }
     *out = 0;
     return call;
@@ -95,16 +98,13 @@ static void drop(store_t *store, call_t *call) {
 }
 
 void call_own(store_t *store, void (*own)(store_t *, call_t *, redisReply *), size_t script,
-              size_t word_count, ...) {
+              const char *const *texts) {
     store_bytes_t words[8];
-    ERR_ASSERT(word_count <= sizeof words / sizeof *words);
-    va_list args;
-    va_start(args, word_count);
-    for (size_t i = 0; i < word_count; i++) {
-        words[i].data = va_arg(args, const char *);
-        words[i].size = strlen(words[i].data);
+    size_t word_count = 0;
+    for (; texts[word_count]; word_count++) {
+        ERR_ASSERT(word_count < sizeof words / sizeof *words);
+        words[word_count] = (store_bytes_t){texts[word_count], strlen(texts[word_count])};
     }
-    va_end(args);
     const store_bytes_t *list = words;
     call_t *call = call_words(&list, &word_count, 1);
     ERR_ASSERT(call != NULL); // ours are small

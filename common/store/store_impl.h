@@ -59,7 +59,7 @@ struct store {
 // store.c
 call_t *call_words(const store_bytes_t *const *lists, const size_t *counts, size_t list_count);
 void call_own(store_t *store, void (*own)(store_t *, call_t *, redisReply *), size_t script,
-              size_t word_count, ...); // words: const char *
+              const char *const *words); // ended by NULL
 void call_append(store_t *store, call_t *call);
 void call_answered(store_t *store, redisReply *reply);
 // Empties the queue; callers get err.

@@ -15,7 +15,7 @@
 extern char **environ;
 
 err_code_t proc_make_home(char home[PROC_HOME_SIZE], err_t *err) {
-    strcpy(home, "/tmp/inkling-home-XXXXXX");
+    snprintf(home, PROC_HOME_SIZE, "/tmp/inkling-home-XXXXXX");
     return mkdtemp(home) ? ERR_OK : err_set_errno(err, "cannot make a folder in /tmp");
 }
 

@@ -141,7 +141,7 @@ static err_code_t start(redis_t *redis, const char *const *extra, err_t *err) {
 
 err_code_t redis_start(redis_t *redis, const char *const *extra, err_t *err) {
     memset(redis, 0, sizeof *redis);
-    strcpy(redis->folder, "/tmp/inkling-redis-XXXXXX");
+    snprintf(redis->folder, sizeof redis->folder, "%s", "/tmp/inkling-redis-XXXXXX");
     if (!mkdtemp(redis->folder)) {
         redis->folder[0] = 0;
         return err_set_errno(err, "cannot make a folder in /tmp");
@@ -156,8 +156,8 @@ err_code_t redis_start_at(redis_t *redis, const char *folder, const char *socket
     if (strlen(folder) >= sizeof redis->folder || strlen(socket) >= sizeof redis->socket)
         return err_set(err, ERR_TOO_LARGE, "the folder %s has too long a name", folder);
     redis->kept = true;
-    strcpy(redis->folder, folder);
-    strcpy(redis->socket, socket);
+    snprintf(redis->folder, sizeof redis->folder, "%s", folder);
+    snprintf(redis->socket, sizeof redis->socket, "%s", socket);
     return start(redis, extra, err);
 }
 

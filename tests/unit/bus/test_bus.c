@@ -73,6 +73,25 @@ static void loop_runs_timers_descriptors_and_deferred(void **state) {
     assert_null(trace.loop);
 }
 
+static void on_first_deferred(void *arg) {
+    trace_t *trace = arg;
+    note(trace, 'f');
+    bus_loop_undefer(trace->loop, on_deferred, trace); // of the same round, and not run yet
+    bus_loop_stop(trace->loop);
+}
+
+static void deferred_calls_are_forgotten(void **state) {
+    (void)state;
+    trace_t trace = {.loop = bus_loop_new()};
+    bus_loop_defer(trace.loop, on_deferred, &trace);
+    bus_loop_undefer(trace.loop, on_deferred, &trace);
+    bus_loop_defer(trace.loop, on_first_deferred, &trace);
+    bus_loop_defer(trace.loop, on_deferred, &trace);
+    bus_loop_run(trace.loop);
+    assert_string_equal(trace.trace, "f");
+    bus_loop_destroy(&trace.loop);
+}
+
 // --- A server on a thread of its own
 // --------------------------------------------------------------
 
@@ -304,6 +323,7 @@ static void hostile_frames(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loop_runs_timers_descriptors_and_deferred),
+        cmocka_unit_test(deferred_calls_are_forgotten),
         cmocka_unit_test(requests_answers_and_errors),
         cmocka_unit_test(clients_follow_the_leader),
         cmocka_unit_test(nobody_there),
