@@ -22,8 +22,10 @@
 // --- Life
 // ---------------------------------------------------------------------------------------
 
-void fake_open(fake_t *fake) {
+void fake_open(fake_t *fake, const char *program, const char *kind) {
     memset(fake, 0, sizeof *fake);
+    fake->program = program;
+    fake->kind = kind;
     strcpy(fake->home, "/tmp/inkling-worker-XXXXXX");
     assert_non_null(mkdtemp(fake->home));
     snprintf(fake->endpoint, sizeof fake->endpoint, "ipc://%s/a", fake->home);
@@ -56,7 +58,7 @@ void fake_close(fake_t *fake) {
 }
 
 void fake_worker(fake_t *fake, const char *const *extra) {
-    const char *argv[32] = {PLAY_PARENT,    "--home",      fake->home, "--dispatcher",
+    const char *argv[32] = {fake->program,  "--home",      fake->home, "--dispatcher",
                             fake->endpoint, "--name",      "play-0",   "--heartbeat-ms",
                             "100",          "--log-level", "warn"};
     size_t count = 11;
@@ -65,7 +67,7 @@ void fake_worker(fake_t *fake, const char *const *extra) {
     fake->worker = fork();
     if (fake->worker == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execv(PLAY_PARENT, (char *const *)(uintptr_t)argv);
+        execv(fake->program, (char *const *)(uintptr_t)argv);
         _exit(127);
     }
     if (fake->router)
@@ -191,7 +193,7 @@ void fake_send(fake_t *fake, proto_type_t type, const void *message) {
 void fake_assign(fake_t *fake, const char *job, uint64_t token, const char *body_json) {
     err_t err;
     json_t *body = json_loads(body_json, 0, NULL);
-    proto_worker_assign_t assign = {.job = job, .token = token, .kind = "play", .attempt = 1};
+    proto_worker_assign_t assign = {.job = job, .token = token, .kind = fake->kind, .attempt = 1};
     if (proto_map_from_json(body, fake->arena, &assign.body, &err) != ERR_OK)
         fail_msg("%s", err.message);
     json_decref(body);

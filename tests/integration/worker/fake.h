@@ -17,6 +17,7 @@ typedef struct {
 } got_t;
 
 typedef struct {
+    const char *program, *kind; // path of the worker's program; of the jobs it is sent
     char home[64], endpoint[128], endpoint2[128];
     bus_socket_t *router;
     proto_arena_t *arena;
@@ -36,7 +37,8 @@ typedef struct {
     pid_t worker;
 } fake_t;
 
-void fake_open(fake_t *fake); // home and endpoints, no socket yet
+// Home and endpoints, no socket yet. The worker will be named "play-0".
+void fake_open(fake_t *fake, const char *program, const char *kind);
 void fake_listen(fake_t *fake, const char *endpoint);
 void fake_deaf(fake_t *fake); // closes the socket
 void fake_close(fake_t *fake);

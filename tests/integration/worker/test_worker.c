@@ -19,7 +19,7 @@
 
 static int set_up(void **state) {
     fake_t *fake = malloc(sizeof *fake);
-    fake_open(fake);
+    fake_open(fake, PLAY_PARENT, "play");
     fake_listen(fake, fake->endpoint);
     *state = fake;
     return 0;
@@ -543,7 +543,7 @@ static void test_follows_the_leader(void **state) {
     fake_worker(fake, NULL);
     fake_assign(fake, "j1", 1, "{\"do\": \"flood\", \"count\": 10}");
     const got_t *got = fake_expect(fake, PROTO_job_report);
-    fake_open(leader);
+    fake_open(leader, PLAY_PARENT, "play");
     fake_listen(leader, leader->endpoint);
     fake_error(fake, got, ERR_NOT_LEADER, leader->endpoint);
     fake_wait_hello(leader, 1);
@@ -564,7 +564,7 @@ static void test_turns_to_the_next_when_none_answers(void **state) {
     fake_child_pid(fake, "j1", 1, "pid");
     fake->silent = true;
     fake_t *second = malloc(sizeof *second);
-    fake_open(second);
+    fake_open(second, PLAY_PARENT, "play");
     fake_listen(second, fake->endpoint2);
     fake_wait_hello(second, 1);
     assert_int_equal(second->hello.holds.count, 1);
