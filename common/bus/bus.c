@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #define MESSAGES_PER_ROUND 256
+#define QUEUE_MAX          20000 // messages for one peer, unless said otherwise
 
 struct bus_socket {
     zsock_t *zsock;
@@ -39,8 +40,8 @@ static void quiet_czmq(void) {
     }
 }
 
-static err_code_t socket_new(bus_loop_t *loop, int type, bus_message_fn fn, void *arg,
-                             bus_socket_t **out, err_t *err) {
+static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_message_fn fn,
+                             void *arg, bus_socket_t **out, err_t *err) {
     quiet_czmq();
     bus_socket_t *socket = mem_zero(1, sizeof *socket);
     socket->zsock = zsock_new(type);
@@ -55,8 +56,8 @@ static err_code_t socket_new(bus_loop_t *loop, int type, bus_message_fn fn, void
     socket->arg = arg;
     socket->arena = proto_arena_new();
     zsock_set_linger(socket->zsock, 1000);
-    zsock_set_sndhwm(socket->zsock, 20000);
-    zsock_set_rcvhwm(socket->zsock, 20000);
+    zsock_set_sndhwm(socket->zsock, queue_max);
+    zsock_set_rcvhwm(socket->zsock, queue_max);
     zsock_set_maxmsgsize(socket->zsock, BUS_FRAME_MAX);
     zsock_set_sndtimeo(socket->zsock, 0);
     *out = socket;
@@ -111,10 +112,15 @@ static err_code_t check_endpoint(const char *endpoint, bool binding, err_t *err)
 
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **out, err_t *err) {
+    return bus_router_new_bounded(loop, endpoint, QUEUE_MAX, fn, arg, out, err);
+}
+
+err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int queue_max,
+                                  bus_message_fn fn, void *arg, bus_socket_t **out, err_t *err) {
     err_code_t code = check_endpoint(endpoint, true, err);
     bus_socket_t *socket = NULL;
     if (code == ERR_OK)
-        code = socket_new(loop, ZMQ_ROUTER, fn, arg, &socket, err);
+        code = socket_new(loop, ZMQ_ROUTER, queue_max, fn, arg, &socket, err);
     if (code)
         return code;
     zsock_set_router_mandatory(socket->zsock, 1);
@@ -134,7 +140,7 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
     err_code_t code = check_endpoint(endpoint, false, err);
     bus_socket_t *socket = NULL;
     if (code == ERR_OK)
-        code = socket_new(loop, ZMQ_DEALER, fn, arg, &socket, err);
+        code = socket_new(loop, ZMQ_DEALER, QUEUE_MAX, fn, arg, &socket, err);
     if (code)
         return code;
     zsock_set_reconnect_ivl(socket->zsock, 50);

@@ -38,6 +38,10 @@ typedef void (*bus_message_fn)(void *arg, bus_socket_t *socket, const bus_messag
 // error naming it.
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **socket, err_t *err);
+// The same with queues of at most queue_max messages for each peer, in either direction: for a
+// service whose messages are large and whose clients may be careless.
+err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int queue_max,
+                                  bus_message_fn fn, void *arg, bus_socket_t **socket, err_t *err);
 // Connects in the background and again after a loss; the endpoint need not exist yet. With a loop
 // of NULL the socket is read by bus_receive().
 err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
