@@ -4,7 +4,7 @@
 #include "base/fs.h"
 #include "client/client.h"
 #include "conf/conf.h"
-#include "spawn_impl.h"
+#include "support/spawn.h"
 
 #include <signal.h>
 #include <stdio.h>

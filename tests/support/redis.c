@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
-#include "spawn_impl.h"
+#include "support/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

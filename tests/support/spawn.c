@@ -1,4 +1,4 @@
-#include "spawn_impl.h"
+#include "support/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // Starting and ending a process that must not outlive the test.
-#ifndef INKLING_TESTS_SUPPORT_SPAWN_IMPL_H
-#define INKLING_TESTS_SUPPORT_SPAWN_IMPL_H
+#ifndef INKLING_TESTS_SUPPORT_SPAWN_H
+#define INKLING_TESTS_SUPPORT_SPAWN_H
 
 #include "base/err.h"
 
