@@ -27,8 +27,9 @@ spread_t spread_of(const load_job_t *jobs, size_t first, size_t count, size_t fr
             values[spread.samples++] = moment(&jobs[i], to) - moment(&jobs[i], from);
     qsort(values, spread.samples, sizeof *values, by_value);
     if (spread.samples) {
-        spread.p50 = (double)values[spread.samples / 2] / 1000;
-        spread.p99 = (double)values[spread.samples * 99 / 100] / 1000;
+        size_t middle = spread.samples / 2, late = spread.samples * 99 / 100;
+        spread.p50 = (double)values[middle] / 1000;
+        spread.p99 = (double)values[late] / 1000;
         spread.max = (double)values[spread.samples - 1] / 1000;
     }
     free(values);

@@ -20,8 +20,10 @@ static hold_t *find(const worker_t *worker, size_t number) {
 }
 
 static void let_go(worker_t *worker, hold_t *hold) {
+    hold_t *last = &worker->holds[--worker->hold_count];
     free(hold->id);
-    *hold = worker->holds[--worker->hold_count];
+    *hold = *last;
+    *last = (hold_t){0};
 }
 
 static void let_go_of(worker_t *worker, const proto_hold_t *lost, size_t count) {
