@@ -65,12 +65,15 @@ err_code_t proto_check(const void *bytes, size_t size, err_t *err) {
     walk_t walk = {start, start + size};
     uint64_t due[PROTO_DEPTH_MAX + 1] = {1};
     int depth = 0;
+    size_t values = 0;
     while (depth >= 0) {
         if (due[depth] == 0) {
             depth--;
             continue;
         }
         due[depth]--;
+        if (++values > PROTO_VALUES_MAX)
+            return err_set(err, ERR_TOO_LARGE, "msgpack of more than %u values", PROTO_VALUES_MAX);
         uint64_t children;
         if (!step(&walk, &children))
             return err_set(err, ERR_PROTOCOL, "msgpack is cut off or damaged at byte %zu of %zu",

@@ -196,6 +196,15 @@ static err_code_t check_number(const proto_message_t *about, const proto_field_t
                    about->wire, field->name, value, field->min, field->max);
 }
 
+// Whole numbers are compared as such: 2^53 + 1 is 2^53 as a double.
+static err_code_t check_whole(const proto_message_t *about, const proto_field_t *field,
+                              uint64_t value, err_t *err) {
+    if (value >= (uint64_t)field->min && value <= (uint64_t)field->max)
+        return ERR_OK;
+    return err_set(err, ERR_INVALID, "%s: %s is %llu; it must be between %.0f and %.0f",
+                   about->wire, field->name, (unsigned long long)value, field->min, field->max);
+}
+
 static err_code_t check_count(const proto_message_t *about, const proto_field_t *field,
                               size_t count, err_t *err) {
     double min = field->kind == PROTO_STRS ? field->min : 0;
@@ -265,9 +274,14 @@ static err_code_t pack_bytes(const proto_message_t *about, const proto_field_t *
         msgpack_pack_map(packer, 0);
         return ERR_OK;
     }
+    unsigned tag = *(const unsigned char *)bytes->data;
+    if ((tag & 0xf0) != 0x80 && tag != 0xde && tag != 0xdf)
+        return bad(err, about, field, "must be a map");
     err_code_t code = proto_check(bytes->data, bytes->size, err);
-    if (code)
-        return err_context(err, "%s: %s", about->wire, field->name);
+    if (code) {
+        err_context(err, "%s: %s", about->wire, field->name);
+        return code;
+    }
     packer->callback(packer->data, bytes->data, bytes->size);
     return ERR_OK;
 }
@@ -297,7 +311,7 @@ static err_code_t pack_field(const proto_message_t *about, const proto_field_t *
         return pack_text(about, field, *(const char *const *)at, field->min, field->max, packer,
                          err);
     case PROTO_U64:
-        code = check_number(about, field, (double)*(const uint64_t *)at, err);
+        code = check_whole(about, field, *(const uint64_t *)at, err);
         msgpack_pack_uint64(packer, *(const uint64_t *)at);
         return code;
     case PROTO_F64:
@@ -348,11 +362,17 @@ static err_code_t pack_message(proto_type_t type, const void *message, msgpack_p
 
 err_code_t proto_encode(proto_type_t type, const void *message, buf_t *out, err_t *err) {
     msgpack_packer packer;
+    size_t start = out->size;
     msgpack_packer_init(&packer, out, write_buf);
     err_code_t code = pack_message(type, message, &packer, err);
     if (code == ERR_OK && out->failed)
         return err_set(err, ERR_TOO_LARGE, "%s: the message is larger than %zu bytes",
                        proto_message(type)->wire, out->ceiling);
+    // Depth and number of values are those of the whole, with the maps inside.
+    if (code == ERR_OK && (code = proto_check(out->data + start, out->size - start, err)) != ERR_OK)
+        err_context(err, "%s", proto_message(type)->wire);
+    if (code && !out->failed)
+        out->data[out->size = start] = 0;
     return code;
 }
 
@@ -386,7 +406,7 @@ static err_code_t read_u64(const proto_message_t *about, const proto_field_t *fi
     if (value->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
         return bad(err, about, field, "must be a whole number");
     *out = value->via.u64;
-    return check_number(about, field, (double)value->via.u64, err);
+    return check_whole(about, field, value->via.u64, err);
 }
 
 static err_code_t read_f64(const proto_message_t *about, const proto_field_t *field,
@@ -430,6 +450,16 @@ static err_code_t read_bytes(const proto_message_t *about, const proto_field_t *
     return code;
 }
 
+// The way to a wrong field: "worker.renew: leases: lease: token is missing".
+static err_code_t inside(const proto_message_t *about, const proto_field_t *field, err_code_t code,
+                         err_t *err) {
+    err_context(err, "%s: %s", about->wire, field->name);
+    return code;
+}
+
+// Before memory is taken for a whole list: empty maps are one byte each, structs are not.
+static err_code_t check_item(proto_type_t type, const msgpack_object *map, err_t *err);
+
 static err_code_t read_list(const proto_message_t *about, const proto_field_t *field,
                             const msgpack_object *value, proto_arena_t *arena, list_t *out,
                             err_t *err) {
@@ -440,6 +470,9 @@ static err_code_t read_list(const proto_message_t *about, const proto_field_t *f
     if (code || count == 0)
         return code;
     bool texts = field->kind == PROTO_STRS;
+    for (size_t i = 0; i < count && !texts; i++)
+        if ((code = check_item(field->nested, &value->via.array.ptr[i], err)) != ERR_OK)
+            return inside(about, field, code, err);
     size_t size = texts ? sizeof(char *) : proto_message(field->nested)->size;
     char *items = proto_arena_alloc(arena, count * size);
     for (size_t i = 0; i < count && code == ERR_OK; i++) {
@@ -449,7 +482,7 @@ static err_code_t read_list(const proto_message_t *about, const proto_field_t *f
                      : read_message(field->nested, item, arena, items + i * size, err);
     }
     *out = (list_t){items, count};
-    return code;
+    return code && !texts ? inside(about, field, code, err) : code;
 }
 
 static err_code_t read_field(const proto_message_t *about, const proto_field_t *field,
@@ -476,7 +509,8 @@ static err_code_t read_field(const proto_message_t *about, const proto_field_t *
     case PROTO_NESTED: {
         void *nested = proto_arena_alloc(arena, proto_message(field->nested)->size);
         *(void **)at = nested;
-        return read_message(field->nested, value, arena, nested, err);
+        err_code_t code = read_message(field->nested, value, arena, nested, err);
+        return code ? inside(about, field, code, err) : ERR_OK;
     }
     }
     return ERR_OK;
@@ -494,6 +528,26 @@ static const proto_field_t *find_field(const proto_message_t *about, const msgpa
     return NULL;
 }
 
+// seen: one bit per field.
+static err_code_t check_required(const proto_message_t *about, uint64_t seen, err_t *err) {
+    for (size_t i = 0; i < about->field_count; i++)
+        if (about->fields[i].required && !(seen >> i & 1))
+            return bad(err, about, &about->fields[i], "is missing");
+    return ERR_OK;
+}
+
+static err_code_t check_item(proto_type_t type, const msgpack_object *map, err_t *err) {
+    const proto_message_t *about = proto_message(type);
+    uint64_t seen = 0;
+    if (map->type != MSGPACK_OBJECT_MAP)
+        return err_set(err, ERR_PROTOCOL, "%s must be a map", about->wire);
+    for (size_t i = 0; i < map->via.map.size; i++) {
+        const proto_field_t *field = find_field(about, &map->via.map.ptr[i].key);
+        seen |= field ? 1ull << (field - about->fields) : 0;
+    }
+    return check_required(about, seen, err);
+}
+
 static err_code_t read_message(proto_type_t type, const msgpack_object *map, proto_arena_t *arena,
                                void *message, err_t *err) {
     const proto_message_t *about = proto_message(type);
@@ -501,7 +555,7 @@ static err_code_t read_message(proto_type_t type, const msgpack_object *map, pro
         return err_set(err, ERR_PROTOCOL, "%s must be a map", about->wire);
     proto_defaults(type, message);
     uint64_t seen = 0;
-    _Static_assert(sizeof seen * 8 >= 64, "one bit per field");
+    ERR_ASSERT(about->field_count <= 64);
     for (size_t i = 0; i < map->via.map.size; i++) {
         const msgpack_object_kv *pair = &map->via.map.ptr[i];
         const proto_field_t *field = find_field(about, &pair->key);
@@ -516,10 +570,7 @@ static err_code_t read_message(proto_type_t type, const msgpack_object *map, pro
         if (code)
             return code;
     }
-    for (size_t i = 0; i < about->field_count; i++)
-        if (about->fields[i].required && !(seen >> i & 1))
-            return bad(err, about, &about->fields[i], "is missing");
-    return ERR_OK;
+    return check_required(about, seen, err);
 }
 
 err_code_t proto_decode(proto_type_t type, const void *bytes, size_t size, proto_arena_t *arena,

@@ -206,10 +206,11 @@ static void put_limits(buf_t *out) {
         out,
         "| what | limit |\n|---|---|\n"
         "| header | %u bytes |\n| body | %u MiB |\n| nesting inside one frame | %d levels |\n"
+        "| values inside one frame, keys counted | %u |\n"
         "| names and ids | %d bytes |\n| texts for people | %d bytes |\n"
         "| body of a job | %d bytes |\n| leases of one worker | %d |\n\n",
-        PROTO_HEADER_MAX, PROTO_MESSAGE_MAX >> 20, PROTO_DEPTH_MAX, PROTO_NAME_MAX, PROTO_TEXT_MAX,
-        PROTO_BODY_MAX, PROTO_LEASES_MAX);
+        PROTO_HEADER_MAX, PROTO_MESSAGE_MAX >> 20, PROTO_DEPTH_MAX, PROTO_VALUES_MAX,
+        PROTO_NAME_MAX, PROTO_TEXT_MAX, PROTO_BODY_MAX, PROTO_LEASES_MAX);
 }
 
 static err_code_t put_example(buf_t *out, const char *folder, const char *name, err_t *err) {

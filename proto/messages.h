@@ -16,6 +16,7 @@
 #define PROTO_MESSAGE_MAX (16u << 20) // bytes of one body
 #define PROTO_HEADER_MAX  4096u       // bytes of one header
 #define PROTO_DEPTH_MAX   16          // nesting inside one frame
+#define PROTO_VALUES_MAX  (1u << 20)  // values inside one frame, keys counted
 
 typedef struct {
     const void *data;
