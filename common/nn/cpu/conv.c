@@ -71,7 +71,8 @@ static dims_t dims_of(const conv_shape_t *s) {
                     .pads = {s->kernel / 2, s->kernel / 2}};
 }
 
-static dnnl_status_t describe(const conv_shape_t *shape, conv_kind_t kind, conv_op_t *op) {
+static dnnl_status_t describe(const conv_shape_t *shape, conv_kind_t kind,
+                              const dnnl_memory_desc_t *weights, conv_op_t *op) {
     dims_t dims = dims_of(shape);
     dnnl_data_type_t type = shape->bf16 ? dnnl_bf16 : dnnl_f32;
     dnnl_data_type_t weight_type = kind == CONV_WEIGHTS ? dnnl_f32 : type;
@@ -80,7 +81,9 @@ static dnnl_status_t describe(const conv_shape_t *shape, conv_kind_t kind, conv_
     if (!status) {
         status = dnnl_memory_desc_init_by_tag(&op->out, 4, dims.out, type, tags[shape->out_layout]);
     }
-    if (!status) {
+    if (!status && weights) {
+        op->weights = *weights;
+    } else if (!status) {
         status = dnnl_memory_desc_init_by_tag(&op->weights, 4, dims.weights, weight_type,
                                               dnnl_format_tag_any);
     }
@@ -112,8 +115,12 @@ static dnnl_status_t make_attributes(bool relu, dnnl_primitive_attr_t *attribute
 
 static dnnl_status_t describe_forward(const conv_op_t *op, const dims_t *dims, dnnl_alg_kind_t way,
                                       bool infer, dnnl_convolution_desc_t *desc) {
-    dnnl_memory_desc_t weights = op->weights;
-    weights.data_type = op->in.data_type;
+    dnnl_memory_desc_t weights;
+    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, 4, dims->weights,
+                                                        op->in.data_type, dnnl_format_tag_any);
+    if (status) {
+        return status;
+    }
     return dnnl_convolution_forward_desc_init(
         desc, infer ? dnnl_forward_inference : dnnl_forward_training, way, &op->in, &weights,
         op->has_bias ? &op->bias : NULL, &op->out, dims->strides, dims->pads, dims->pads);
@@ -135,9 +142,8 @@ static dnnl_status_t choose(const conv_device_t *device, const conv_shape_t *sha
         status = dnnl_primitive_desc_create(&hint, &desc, attributes, device->engine, NULL);
     }
     if (!status && op->kind == CONV_DATA) {
-        status = dnnl_convolution_backward_data_desc_init(&desc, way, &op->in, &op->weights,
-                                                          &op->out, dims.strides, dims.pads,
-                                                          dims.pads);
+        status = dnnl_convolution_backward_data_desc_init(
+            &desc, way, &op->in, &op->weights, &op->out, dims.strides, dims.pads, dims.pads);
     } else if (!status) {
         status = dnnl_convolution_backward_weights_desc_init(
             &desc, way, &op->in, &op->weights, op->has_bias ? &op->bias : NULL, &op->out,
@@ -166,11 +172,11 @@ static dnnl_status_t compile(dnnl_primitive_desc_t chosen, conv_op_t *op) {
 }
 
 err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, conv_kind_t kind,
-                       conv_op_t *op, err_t *err) {
+                       const dnnl_memory_desc_t *weights, conv_op_t *op, err_t *err) {
     *op = (conv_op_t){.kind = kind, .has_bias = shape->bias && kind != CONV_DATA};
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t chosen = NULL;
-    dnnl_status_t status = describe(shape, kind, op);
+    dnnl_status_t status = describe(shape, kind, weights, op);
     if (!status) {
         status = make_attributes(shape->relu && kind == CONV_INFER, &attributes);
     }
@@ -214,12 +220,11 @@ static dnnl_status_t add_memory(const conv_device_t *device, conv_call_t *call, 
     return status;
 }
 
-static dnnl_status_t add_scratch(const conv_device_t *device, conv_call_t *call, size_t bytes,
-                                 void *data) {
+static dnnl_status_t add_scratch(const conv_device_t *device, conv_call_t *call, size_t bytes) {
     dnnl_memory_desc_t desc;
     dnnl_dims_t dims = {(dnnl_dim_t)bytes};
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&desc, 1, dims, dnnl_u8, dnnl_x);
-    return status ? status : add_memory(device, call, DNNL_ARG_SCRATCHPAD, &desc, data);
+    return status ? status : add_memory(device, call, DNNL_ARG_SCRATCHPAD, &desc, DNNL_MEMORY_NONE);
 }
 
 err_code_t conv_call_new(const conv_device_t *device, const conv_op_t *op,
@@ -245,7 +250,8 @@ err_code_t conv_call_new(const conv_device_t *device, const conv_op_t *op,
         status = add_memory(device, call, names[op->kind].bias, &op->bias, buffers->bias);
     }
     if (!status && op->scratch) {
-        status = add_scratch(device, call, op->scratch, buffers->scratch);
+        status = add_scratch(device, call, op->scratch);
+        call->scratch = true;
     }
     return conv_status(status, "a convolution's buffers", err);
 }
@@ -257,9 +263,15 @@ void conv_call_free(conv_call_t *call) {
     *call = (conv_call_t){0};
 }
 
-err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, err_t *err) {
-    dnnl_status_t status =
-        dnnl_primitive_execute(call->primitive, device->stream, call->count, call->args);
+err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, void *scratch,
+                         err_t *err) {
+    dnnl_status_t status = dnnl_success;
+    if (call->scratch) {
+        status = dnnl_memory_set_data_handle(call->memory[call->count - 1], scratch);
+    }
+    if (!status) {
+        status = dnnl_primitive_execute(call->primitive, device->stream, call->count, call->args);
+    }
     if (!status) {
         status = dnnl_stream_wait(device->stream);
     }

@@ -46,6 +46,7 @@ typedef struct {
     dnnl_memory_t memory[5];
     dnnl_exec_arg_t args[5];
     int count;
+    bool scratch; // the last of memory is scratch
 } conv_call_t;
 
 // The machine's oneDNN for one handle.
@@ -61,18 +62,20 @@ err_code_t conv_device_open(conv_device_t *device, err_t *err);
 void conv_device_close(conv_device_t *device);
 
 // Uses as many threads as parallel_set_threads() said last. The algorithm follows from the shape
-// alone: Winograd where oneDNN has it and it pays, else direct.
+// alone: Winograd where oneDNN has it and it pays, else direct. weights: the layout that they must
+// have, or NULL for the one that suits the operation best.
 err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, conv_kind_t kind,
-                       conv_op_t *op, err_t *err);
+                       const dnnl_memory_desc_t *weights, conv_op_t *op, err_t *err);
 void conv_op_free(conv_op_t *op);
 
 typedef struct {
-    void *in, *out, *weights, *bias, *scratch;
+    void *in, *out, *weights, *bias;
 } conv_buffers_t;
 
 err_code_t conv_call_new(const conv_device_t *device, const conv_op_t *op,
                          const conv_buffers_t *buffers, conv_call_t *call, err_t *err);
 void conv_call_free(conv_call_t *call);
-err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, err_t *err);
+err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, void *scratch,
+                         err_t *err);
 
 #endif

@@ -1,5 +1,5 @@
-// The kernels of one instruction set and element type. The including file defines LANES (floats in a
-// vector), KERNEL_TABLE (the table's name) and KERNEL_BF16 (1: activations are bfloat16).
+// The kernels of one instruction set and element type. The including file defines LANES (floats in
+// a vector), KERNEL_TABLE (the table's name) and KERNEL_BF16 (1: activations are bfloat16).
 #include "nn/cpu/kernels.h"
 
 #include <math.h>

@@ -57,8 +57,9 @@ typedef struct {
 
 typedef struct {
     int lanes;
-    // keep[i] = 0xff or 0 for elements first + i, i < count, of a sample in the order y, x, channel.
-    // Writes whole groups: up to KEEP_SLACK bytes more. Returns where element `first` lies in keep.
+    // keep[i] = 0xff or 0 for elements first + i, i < count, of a sample in the order y, x,
+    // channel. Writes whole groups: up to KEEP_SLACK bytes more. Returns where element `first` lies
+    // in keep.
     const uint8_t *(*keep)(const chain_t *chain, int sample, int64_t first, int64_t count,
                            uint8_t *keep);
     // keep: as above, from the first element of the part's first row; NULL without dropout.

@@ -50,8 +50,8 @@ size_t weights_bytes(const weights_t *weights) {
 static dnnl_status_t make_reorder(const conv_device_t *device, const dnnl_memory_desc_t *from,
                                   const dnnl_memory_desc_t *to, dnnl_primitive_t *reorder) {
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = dnnl_reorder_primitive_desc_create(&desc, from, device->engine, to,
-                                                              device->engine, NULL);
+    dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&desc, from, device->engine, to, device->engine, NULL);
     if (!status) {
         status = dnnl_primitive_create(reorder, desc);
         dnnl_primitive_desc_destroy(desc);
