@@ -182,7 +182,7 @@ err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, c
     }
     if (!status) {
         status = dnnl_unimplemented;
-        if (winograd_pays(shape)) {
+        if (kind != CONV_INFER && winograd_pays(shape)) {
             status = choose(device, shape, attributes, dnnl_convolution_winograd, op, &chosen);
         }
         if (status == dnnl_unimplemented) {

@@ -623,6 +623,36 @@ static void predicts_alone_as_in_a_batch(void **state) {
     }
 }
 
+// Sizes at which libraries change their algorithm with the batch: the paper's network, and channels
+// and heights of other kinds. No comparison with the reference, which would take minutes.
+static void predicts_alone_at_full_size(void **state) {
+    const subject_t *subject = *state;
+    static const int sizes[][2] = {{96, 64}, {61, 24}, {32, 32}};
+    enum { MANY = 41 };
+    for (int i = 0; i < (QUICK ? 1 : 3); i++) {
+        char *text = paper_text(sizes[i][0], sizes[i][1], 2);
+        nn_spec_t spec = support_spec(text);
+        nn_options_t options =
+            support_options(subject->backend, subject->tolerance->precision, MANY);
+        options.training = false;
+        nn_t *nn = support_new(&spec, &options);
+        support_params(nn, 3);
+        uint8_t *pixels = support_pixels(&spec, MANY, 4);
+        float whole[2 * MANY], part[2 * MANY];
+        OK(nn_predict(nn, pixels, MANY, whole, &err));
+        for (int first = 0, count = 1; first + count <= MANY;
+             first += count, count = 5 * count % 7) {
+            OK(nn_predict(nn, pixels + (ptrdiff_t)first * sizes[i][0] * sizes[i][0], count, part,
+                          &err));
+            assert_memory_equal(part, whole + 2 * (ptrdiff_t)first,
+                                2 * (size_t)count * sizeof *part);
+        }
+        free(pixels);
+        free(text);
+        nn_destroy(&nn);
+    }
+}
+
 // A handle that only predicts gives the training handle's probabilities, but for folding.
 static void predicts_without_training(void **state) {
     const subject_t *subject = *state;
@@ -773,6 +803,7 @@ static const test_t tests[] = {
     {"evaluation leaves no trace", evaluation_leaves_no_trace, false},
     {"step and set end an estimate", estimate_ends, false},
     {"predicts alone as in a batch", predicts_alone_as_in_a_batch, false},
+    {"predicts alone at full size", predicts_alone_at_full_size, true},
     {"predicts without training", predicts_without_training, false},
     {"reduces every gradient", reduces_every_gradient, false},
     {"halves sum to the whole", halves_sum_to_the_whole, false},
