@@ -1,0 +1,111 @@
+// Which versions of which models are served, loaded, waited for and given up. Policy only: no
+// threads, no I/O; time is an argument, loading is done by the operations.
+//
+// A model's name stands for two versions: the one that is wanted (promoted in the registry) and the
+// one that is served, which follows as soon as the wanted one has been loaded beside it. A wanted
+// version that cannot be loaded leaves the old one in service and is tried again, 1 s to 60 s
+// later. Versions that are neither wanted nor served are spare: loaded because somebody asked for
+// NAME@V, dropped by age of their last use when there are more than spare_max of them or memory is
+// short. A version in use is never dropped: it is held by requests.
+//
+// Life of a version: opening (checked, its memory estimated) → building → ready | failed.
+#ifndef INKLING_GATEWAY_CATALOG_H
+#define INKLING_GATEWAY_CATALOG_H
+
+#include "base/err.h"
+#include "proto/messages.h"
+
+#include <stdbool.h>
+
+typedef struct catalog catalog_t;
+
+typedef struct version {
+    char *name;
+    uint64_t number;
+    char *path, *digest; // folder below the stack's files; SHA-256 of its model.json or ""
+    void *engine;        // from its opening on; to be computed with when ready
+    // the catalog's own
+    struct version *next;
+    int state;
+    uint64_t memory; // bytes that are counted for it
+    int64_t used_ms, retry_ms;
+    int refs;  // requests that use it
+    int names; // wanted or served: two at most
+    int failures;
+    bool gone; // out of the list; freed when nothing uses it
+    err_t err; // of a failed one
+} version_t;
+
+// All get the arg of catalog_new. open and build answer later, never from inside the call; the
+// version stays valid until then.
+typedef struct {
+    void (*open)(void *arg, version_t *version);  // answered by catalog_opened
+    void (*build)(void *arg, version_t *version); // answered by catalog_built
+    void (*unload)(void *arg, void *engine);      // opened or built, and no longer used
+} catalog_ops_t;
+
+typedef struct {
+    int spare_max;       // versions on demand that stay loaded
+    uint64_t memory_max; // bytes of all engines
+} catalog_limits_t;
+
+catalog_t *catalog_new(const catalog_limits_t *limits, const catalog_ops_t *ops, void *arg);
+// Nothing is being opened or built any more. Unloads everything.
+void catalog_destroy(catalog_t **catalog);
+
+// The registry's promoted versions, all of them. Loads what is new, the model promoted last first.
+void catalog_promoted(catalog_t *catalog, const proto_model_info_t *models, size_t count,
+                      int64_t now_ms);
+
+typedef enum {
+    CATALOG_READY,   // version: serve from it
+    CATALOG_LOADING, // version: ask again when it is ready or failed
+    CATALOG_UNKNOWN, // name, number: not known here; the registry may know it
+    CATALOG_FAILED   // err
+} catalog_answer_t;
+
+typedef struct {
+    version_t *version;
+    char name[PROTO_NAME_MAX + 1]; // "": the model promoted last
+    uint64_t number;               // 0: the promoted one
+} catalog_found_t;
+
+// text: "", NAME or NAME@VERSION. May begin a new attempt at loading one that failed long ago.
+catalog_answer_t catalog_find(catalog_t *catalog, const char *text, int64_t now_ms,
+                              catalog_found_t *found, err_t *err);
+
+// A version that the registry showed, to be loaded on demand. ERR_FULL: spare_max are loaded and
+// all of them in use.
+err_code_t catalog_add(catalog_t *catalog, const proto_model_info_t *model, int64_t now_ms,
+                       err_t *err);
+
+// Answers of open and build. failure: NULL or why; engine (with the bytes it will take) is then
+// ignored, or unloaded.
+void catalog_opened(catalog_t *catalog, version_t *version, void *engine, uint64_t memory,
+                    const err_t *failure, int64_t now_ms);
+void catalog_built(catalog_t *catalog, version_t *version, const err_t *failure, int64_t now_ms);
+
+// A request begins and ends to use a ready version.
+void catalog_hold(version_t *version, int64_t now_ms);
+void catalog_release(catalog_t *catalog, version_t *version);
+
+// Tries wanted versions again whose time has come; when the next one is due, 0: none.
+int64_t catalog_tick(catalog_t *catalog, int64_t now_ms);
+
+typedef struct {
+    int promoted, served; // names
+    int pending, failed;  // names whose wanted version is still to be loaded, or cannot be
+    int loading, loaded;  // versions
+    uint64_t memory;
+    const version_t *failure; // one that failed and is wanted, or NULL
+} catalog_state_t;
+
+void catalog_state(const catalog_t *catalog, catalog_state_t *state);
+// Fills models with the promoted ones as last told (pointing into the catalog); returns how many of
+// them there are.
+size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room);
+
+// For tests: versions in the list.
+size_t catalog_count(const catalog_t *catalog);
+
+#endif

@@ -1,0 +1,175 @@
+#include "base/fs.h"
+#include "base/log.h"
+#include "gateway_impl.h"
+#include "prep/prep.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SPARE_MAX      8    // versions on demand that stay loaded
+#define REQUESTS_MAX   4096 // without an answer
+#define IMAGES_MAX     16384
+#define DECODE_TIME_MS 10000
+#define PEER_QUEUE     256 // messages of one client that wait on their way in or out
+
+// --- Messages
+// -------------------------------------------------------------------------------------
+
+static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    gateway_t *gateway = arg;
+    if (message->type == PROTO_classify) {
+        request_accept(gateway, message);
+    } else if (message->type == PROTO_ping) {
+        proto_pong_t pong = {.service = service_name(gateway->service), .version = INKLING_VERSION};
+        bus_reply(socket, message, PROTO_pong, &pong);
+    } else {
+        err_t err;
+        err_set(&err, ERR_UNSUPPORTED, "the gateway does not take %s",
+                proto_message(message->type)->wire);
+        err_remedy(&err, "it takes classify; everything else goes to the dispatcher");
+        stats_error(&gateway->stats, err.code);
+        bus_reply_error(socket, message, &err);
+    }
+}
+
+// --- State
+// ----------------------------------------------------------------------------------------
+
+static bool ready(void *self, char *detail, size_t size) {
+    gateway_t *gateway = self;
+    catalog_state_t state;
+    catalog_state(gateway->catalog, &state);
+    if (!gateway->known) {
+        snprintf(detail, size, "the dispatcher has not answered yet, and there is no cache");
+        return false;
+    }
+    const char *away = directory_heard(gateway->directory) ? "" : "; the dispatcher is away";
+    char last[PROTO_NAME_MAX + 48] = "";
+    catalog_found_t found;
+    if (state.served > 0 &&
+        catalog_find(gateway->catalog, "", 0, &found, &(err_t){0}) == CATALOG_READY)
+        snprintf(last, sizeof last, "; promoted last: %s@%llu", found.version->name,
+                 (unsigned long long)found.version->number);
+    int used = snprintf(detail, size, "%d of %d promoted models served%s%s", state.served,
+                        state.promoted, last, away);
+    if (state.failure && used > 0 && (size_t)used < size)
+        snprintf(detail + used, size - (size_t)used, "; cannot load %s",
+                 state.failure->err.message);
+    return state.pending == 0;
+}
+
+static void metrics(void *self, buf_t *out) {
+    gateway_t *gateway = self;
+    catalog_state_t state;
+    catalog_state(gateway->catalog, &state);
+    workers_depth_t depth = workers_depth(gateway->workers);
+    stats_t *stats = &gateway->stats;
+    metric_set(&stats->loaded, state.loaded);
+    metric_set(&stats->memory, (double)state.memory);
+    metric_set(&stats->served, state.served);
+    metric_set(&stats->failed, state.failed);
+    metric_set(&stats->open_requests, (double)gateway->budget.requests);
+    metric_set(&stats->open_bytes, (double)gateway->budget.bytes);
+    metric_set(&stats->to_decode, (double)depth.to_decode);
+    metric_set(&stats->to_compute, (double)depth.to_compute);
+    stats_render(stats, out);
+}
+
+// --- Life
+// -----------------------------------------------------------------------------------------
+
+// Bytes that engines may take: half of what this process can have at most.
+static uint64_t memory_for_engines(void) {
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    void *text = NULL;
+    size_t size;
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (fs_read(limits[i], 64, &text, &size, NULL) != ERR_OK)
+            continue;
+        uint64_t limit = strtoull(text, NULL, 10); // "max" reads as 0
+        bytes = limit && limit < bytes ? limit : bytes;
+        free(text);
+    }
+    return bytes / 2;
+}
+
+static void stop(void *self) {
+    gateway_t *gateway = self;
+    // Everything that is on its way comes back, is answered or refused, and only then the rest
+    // goes.
+    err_t err;
+    err_set(&err, ERR_UNAVAILABLE, "the gateway is going down");
+    if (gateway->router)
+        request_refuse_parked(gateway, &err);
+    workers_destroy(&gateway->workers);
+    background_destroy(&gateway->background);
+    mailbox_destroy(&gateway->mailbox);
+    catalog_destroy(&gateway->catalog);
+    directory_destroy(&gateway->directory);
+    bus_socket_destroy(&gateway->router);
+    proto_arena_destroy(&gateway->arena);
+    free(gateway->cache_path);
+    free(gateway);
+    prep_shutdown();
+}
+
+static err_code_t start_threads(gateway_t *gateway, const conf_t *conf, err_t *err) {
+    prep_limits_t limits = {.bytes = (size_t)conf->image_bytes,
+                            .pixels = (uint64_t)conf->image_pixels,
+                            .time_ms = DECODE_TIME_MS};
+    err_code_t code = prep_init(err);
+    if (code == ERR_OK)
+        code = mailbox_new(gateway->loop, &gateway->mailbox, err);
+    if (code == ERR_OK)
+        code = background_new(gateway->mailbox, &gateway->background, err);
+    if (code == ERR_OK)
+        code = workers_new(gateway->mailbox, (int)conf->threads, &limits, &gateway->workers, err);
+    return code;
+}
+
+static err_code_t start(service_t *service, const void *arg, void **self, err_t *err) {
+    (void)arg;
+    const conf_t *conf = service_conf(service);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); // large blocks go back to the system when they are freed
+    gateway_t *gateway = mem_zero(1, sizeof *gateway);
+    *self = gateway; // stop() takes half of it, too
+    gateway->service = service;
+    gateway->loop = service_loop(service);
+    gateway->arena = proto_arena_new();
+    gateway->budget = (budget_t){.bytes_max = (uint64_t)conf->gateway_queue_mb << 20,
+                                 .images_max = IMAGES_MAX,
+                                 .requests_max = REQUESTS_MAX};
+    gateway->cache_path = mem_format("%s/cache/%s.json", conf->home, service_name(service));
+    catalog_limits_t limits = {.spare_max = SPARE_MAX, .memory_max = memory_for_engines()};
+    gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
+    err_code_t code = start_threads(gateway, conf, err);
+    if (code == ERR_OK)
+        code = bus_router_new_bounded(gateway->loop, conf->gateway, PEER_QUEUE, on_message, gateway,
+                                      &gateway->router, err);
+    if (code)
+        return code;
+    models_read_cache(gateway);
+    service_set_endpoint(service, conf->gateway);
+    return directory_new(gateway->loop, conf->dispatcher, &models_directory_ops, gateway,
+                         &gateway->directory, err);
+}
+
+static void drain(void *self) {
+    gateway_t *gateway = self;
+    gateway->draining = true;
+    if (gateway->budget.requests == 0)
+        service_drained(gateway->service);
+}
+
+const service_ops_t gateway_ops = {.program = "gateway",
+                                   .about = "Classifies images with the promoted models.",
+                                   .start = start,
+                                   .ready = ready,
+                                   .metrics = metrics,
+                                   .drain = drain,
+                                   .stop = stop};

@@ -1,0 +1,52 @@
+// Between the files of the gateway that run on the loop's thread.
+#ifndef INKLING_GATEWAY_GATEWAY_IMPL_H
+#define INKLING_GATEWAY_GATEWAY_IMPL_H
+
+#include "gateway/background.h"
+#include "gateway/catalog.h"
+#include "gateway/directory.h"
+#include "gateway/gateway.h"
+#include "gateway/queue.h"
+#include "gateway/stats.h"
+#include "gateway/workers.h"
+
+typedef struct request request_t;
+
+typedef struct {
+    service_t *service;
+    bus_loop_t *loop;
+    bus_socket_t *router;
+    mailbox_t *mailbox;
+    workers_t *workers;
+    background_t *background;
+    catalog_t *catalog;
+    directory_t *directory;
+    proto_arena_t *arena;
+    stats_t stats;
+    // requests
+    budget_t budget;
+    request_t *parked; // waiting for a version, oldest first
+    int parked_timer;
+    bool draining;
+    // models
+    char *cache_path;
+    bool known; // the promoted versions are: from the dispatcher, or from the cache
+    int retry_timer;
+} gateway_t;
+
+// --- request.c
+void request_accept(gateway_t *gateway, const bus_message_t *message);
+// Parked requests go on if their version is there now.
+void request_versions_changed(gateway_t *gateway);
+void request_refreshed(gateway_t *gateway, uint64_t ticket, const err_t *err);
+void request_shown(gateway_t *gateway, const char *name, uint64_t version, const err_t *err);
+// Answers every parked one with err.
+void request_refuse_parked(gateway_t *gateway, const err_t *err);
+
+// --- models.c
+extern const catalog_ops_t models_catalog_ops;     // arg: gateway_t
+extern const directory_ops_t models_directory_ops; // arg: gateway_t
+// What the cache tells of promoted versions; a missing or damaged one tells nothing.
+void models_read_cache(gateway_t *gateway);
+
+#endif

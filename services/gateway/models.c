@@ -1,0 +1,293 @@
+// Models come and go: opened, built and freed in the background; the promoted ones are kept in the
+// cache, <home>/cache/<service>.json, for a start while the dispatcher is away.
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "gateway/engine.h"
+#include "gateway_impl.h"
+#include "proto/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_SCHEMA 1
+#define CACHE_MAX    (32u << 20)
+#define VERSION_SIZE (PROTO_NAME_MAX + 24)
+
+// --- Steps of loading
+// -----------------------------------------------------------------------------
+
+typedef struct {
+    task_t task;
+    gateway_t *gateway;
+    version_t *version;
+    engine_t *engine;
+    err_code_t code;
+    err_t err;
+} step_t;
+
+static step_t *step_new(gateway_t *gateway, version_t *version, bus_fn read,
+                        void (*run)(task_t *task, bool stopping)) {
+    step_t *step = mem_zero(1, sizeof *step);
+    step->gateway = gateway;
+    step->version = version;
+    step->task.mail = (mail_t){.read = read, .arg = step};
+    step->task.run = run;
+    return step;
+}
+
+static void name_version(const version_t *version, char text[VERSION_SIZE]) {
+    snprintf(text, VERSION_SIZE, "%s@%llu", version->name, (unsigned long long)version->number);
+}
+
+static void arm_retry(gateway_t *gateway);
+
+static void on_retry(void *arg) {
+    arm_retry(arg);
+}
+
+static void arm_retry(gateway_t *gateway) {
+    int64_t due_ms = catalog_tick(gateway->catalog, clock_mono_ms());
+    bus_loop_timer_cancel(gateway->loop, gateway->retry_timer);
+    gateway->retry_timer = 0;
+    if (due_ms)
+        gateway->retry_timer =
+            bus_loop_timer(gateway->loop, due_ms - clock_mono_ms(), 0, on_retry, gateway);
+}
+
+static void after_step(gateway_t *gateway) {
+    if (!gateway->background)
+        return; // the end: nothing is begun any more
+    request_versions_changed(gateway);
+    arm_retry(gateway);
+}
+
+static void say_failed(const char *name, const err_t *err) {
+    log_warn("%s cannot be served: %s%s%s", name, err->message, err->remedy[0] ? "; " : "",
+             err->remedy);
+}
+
+// A registered path stays inside the stack's files.
+static bool is_inside(const char *path) {
+    if (path[0] == '/' || path[0] == 0)
+        return false;
+    for (const char *part = path; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == 0))
+            return false;
+    }
+    return true;
+}
+
+static void run_open(task_t *task, bool stopping) {
+    step_t *step = (step_t *)task;
+    const version_t *version = step->version;
+    const conf_t *conf = service_conf(step->gateway->service);
+    if (stopping) {
+        step->code = err_set(&step->err, ERR_CANCELLED, "the gateway ends");
+        return;
+    }
+    if (!is_inside(version->path)) {
+        step->code =
+            err_set(&step->err, ERR_CORRUPT, "its registered folder is '%s'", version->path);
+        err_remedy(&step->err, "the path must be relative, below the stack's files");
+        return;
+    }
+    char *folder = fs_join(conf->files, version->path);
+    step->code =
+        engine_open(folder, version->digest, (int)conf->threads, &step->engine, &step->err);
+    free(folder);
+}
+
+static void opened(void *arg) {
+    step_t *step = arg;
+    gateway_t *gateway = step->gateway;
+    char name[VERSION_SIZE];
+    name_version(step->version, name);
+    if (!gateway->background && step->code == ERR_OK) { // nobody would build it
+        engine_destroy(&step->engine);
+        step->code = err_set(&step->err, ERR_CANCELLED, "the gateway ends");
+    } else if (step->code) {
+        say_failed(name, &step->err);
+    }
+    if (step->code)
+        err_context(&step->err, "model %s", name);
+    catalog_opened(gateway->catalog, step->version, step->engine,
+                   step->code ? 0 : engine_memory(step->engine), step->code ? &step->err : NULL,
+                   clock_mono_ms());
+    free(step);
+    after_step(gateway);
+}
+
+static void start_open(void *arg, version_t *version) {
+    gateway_t *gateway = arg;
+    background_push(gateway->background, &step_new(gateway, version, opened, run_open)->task);
+}
+
+static void run_build(task_t *task, bool stopping) {
+    step_t *step = (step_t *)task;
+    if (stopping)
+        step->code = err_set(&step->err, ERR_CANCELLED, "the gateway ends");
+    else
+        step->code = engine_build(step->engine, &step->err);
+}
+
+static void built(void *arg) {
+    step_t *step = arg;
+    gateway_t *gateway = step->gateway;
+    char name[VERSION_SIZE];
+    name_version(step->version, name);
+    if (step->code) {
+        say_failed(name, &step->err);
+        err_context(&step->err, "model %s", name);
+    } else {
+        metric_add(&gateway->stats.loads, 1);
+        log_info("loaded %s: %s", name, engine_choices(step->engine));
+    }
+    catalog_built(gateway->catalog, step->version, step->code ? &step->err : NULL, clock_mono_ms());
+    free(step);
+    after_step(gateway);
+}
+
+static void start_build(void *arg, version_t *version) {
+    gateway_t *gateway = arg;
+    step_t *step = step_new(gateway, version, built, run_build);
+    step->engine = version->engine;
+    background_push(gateway->background, &step->task);
+}
+
+static void run_unload(task_t *task, bool stopping) {
+    (void)stopping;
+    engine_destroy(&((step_t *)task)->engine);
+}
+
+static void start_unload(void *arg, void *engine) {
+    gateway_t *gateway = arg;
+    if (!gateway->background) { // the end: nothing is left to be kept waiting
+        engine_t *last = engine;
+        engine_destroy(&last);
+        return;
+    }
+    step_t *step = step_new(gateway, NULL, free, run_unload);
+    step->engine = engine;
+    background_push(gateway->background, &step->task);
+}
+
+const catalog_ops_t models_catalog_ops = {
+    .open = start_open, .build = start_build, .unload = start_unload};
+
+// --- The cache
+// ------------------------------------------------------------------------------------
+
+typedef struct {
+    task_t task;
+    const char *path;
+    char *text;
+} cache_step_t;
+
+static void run_cache(task_t *task, bool stopping) {
+    cache_step_t *step = (cache_step_t *)task;
+    char *slash = strrchr(step->path, '/');
+    char *folder = mem_format("%.*s", (int)(slash - step->path), step->path);
+    err_t err;
+    (void)stopping;
+    if (fs_mkdirs(folder, &err) != ERR_OK ||
+        fs_write(step->path, step->text, strlen(step->text), &err) != ERR_OK)
+        log_warn("cannot keep the list of promoted models: %s", err.message);
+    free(folder);
+}
+
+static void cached(void *arg) {
+    cache_step_t *step = arg;
+    free(step->text);
+    free(step);
+}
+
+static void write_cache(gateway_t *gateway, uint64_t revision) {
+    size_t room = catalog_models(gateway->catalog, NULL, 0);
+    proto_model_info_t *models = mem_zero(room + 1, sizeof *models);
+    catalog_models(gateway->catalog, models, room);
+    proto_models_t list = {.revision = revision, .models = {models, room}};
+    json_t *json = json_pack("{s:i,s:o}", "schema", CACHE_SCHEMA, "promoted",
+                             proto_to_json(PROTO_models, &list));
+    cache_step_t *step = mem_zero(1, sizeof *step);
+    step->task.mail = (mail_t){.read = cached, .arg = step};
+    step->task.run = run_cache;
+    step->path = gateway->cache_path;
+    step->text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    json_decref(json);
+    free(models);
+    if (step->text)
+        background_push(gateway->background, &step->task);
+    else
+        free(step);
+}
+
+static err_code_t parse_cache(const char *text, size_t size, proto_arena_t *arena,
+                              proto_models_t *list, err_t *err) {
+    json_error_t where;
+    json_t *json = json_loadb(text, size, 0, &where);
+    if (!json)
+        return err_set(err, ERR_CORRUPT, "line %d: %s", where.line, where.text);
+    err_code_t code;
+    if (json_integer_value(json_object_get(json, "schema")) != CACHE_SCHEMA)
+        code = err_set(err, ERR_UNSUPPORTED, "it has another schema than %d", CACHE_SCHEMA);
+    else
+        code = proto_from_json(PROTO_models, json_object_get(json, "promoted"), arena, list, err);
+    json_decref(json);
+    return code;
+}
+
+void models_read_cache(gateway_t *gateway) {
+    void *text = NULL;
+    size_t size = 0;
+    err_t err;
+    proto_models_t list;
+    err_code_t code = fs_read(gateway->cache_path, CACHE_MAX, &text, &size, &err);
+    if (code == ERR_NOT_FOUND)
+        return;
+    proto_arena_reset(gateway->arena);
+    if (code == ERR_OK)
+        code = parse_cache(text, size, gateway->arena, &list, &err);
+    free(text);
+    if (code) {
+        log_warn("%s is of no use, the dispatcher will tell: %s", gateway->cache_path, err.message);
+        return;
+    }
+    gateway->known = true;
+    catalog_promoted(gateway->catalog, list.models.items, list.models.count, clock_mono_ms());
+}
+
+// --- From the dispatcher
+// --------------------------------------------------------------------------
+
+static void on_promoted(void *arg, const proto_models_t *list) {
+    gateway_t *gateway = arg;
+    proto_model_info_t *promoted = mem_zero(list->models.count + 1, sizeof *promoted);
+    size_t count = 0;
+    for (size_t i = 0; i < list->models.count; i++)
+        if (list->models.items[i].promoted)
+            promoted[count++] = list->models.items[i];
+    gateway->known = true;
+    catalog_promoted(gateway->catalog, promoted, count, clock_mono_ms());
+    free(promoted);
+    write_cache(gateway, list->revision);
+    after_step(gateway);
+}
+
+static void on_refreshed(void *arg, uint64_t ticket, const err_t *err) {
+    request_refreshed(arg, ticket, err);
+}
+
+static void on_shown(void *arg, const char *name, uint64_t version, const proto_model_info_t *model,
+                     const err_t *err) {
+    gateway_t *gateway = arg;
+    err_t full;
+    if (model && catalog_add(gateway->catalog, model, clock_mono_ms(), &full) != ERR_OK)
+        err = &full;
+    request_shown(gateway, name, version, err);
+}
+
+const directory_ops_t models_directory_ops = {
+    .promoted = on_promoted, .refreshed = on_refreshed, .shown = on_shown};
