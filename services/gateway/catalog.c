@@ -127,7 +127,7 @@ static version_t *oldest_spare(const catalog_t *catalog, bool loaded) {
     version_t *oldest = NULL;
     for (version_t *version = catalog->versions; version; version = version->next)
         if (version->refs == 0 && !in_progress(version) && (!loaded || version->memory > 0) &&
-            version->names == 0 && (!oldest || version->used_ms < oldest->used_ms))
+            version->names == 0 && (!oldest || version->used_ms <= oldest->used_ms))
             oldest = version;
     return oldest;
 }
@@ -257,7 +257,7 @@ static err_code_t read_name(const char *text, catalog_found_t *found, err_t *err
     if (valid && at) {
         valid = at[1] >= '1' && at[1] <= '9' && strlen(at + 1) <= 16;
         found->number = valid ? strtoull(at + 1, &end, 10) : 0;
-        valid = valid && *end == 0 && (double)found->number <= PROTO_U64_MAX;
+        valid = valid && *end == 0 && found->number <= (uint64_t)PROTO_U64_MAX;
     }
     if (!valid) {
         err_set(err, ERR_INVALID, "model: '%.100s' is not the name of a model", text);
