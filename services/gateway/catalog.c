@@ -73,8 +73,9 @@ static void version_free(catalog_t *catalog, version_t *version) {
 // Out of the list; what uses it now may do so to the end.
 static void drop(catalog_t *catalog, version_t *version) {
     version_t **link = &catalog->versions;
-    while (*link != version)
+    while (*link && *link != version)
         link = &(*link)->next;
+    ERR_ASSERT(*link == version);
     *link = version->next;
     catalog->spares -= version->names == 0;
     version->gone = true;
@@ -404,8 +405,9 @@ void catalog_state(const catalog_t *catalog, catalog_state_t *state) {
         state->served += series->served != NULL;
         state->pending += series->wanted != series->served && series->wanted->failures == 0;
         if (series->wanted != series->served && series->wanted->failures > 0) {
+            if (state->failed < CATALOG_FAILURES_MAX)
+                state->failures[state->failed] = series->wanted;
             state->failed++;
-            state->failure = series->wanted;
         }
     }
     for (const version_t *version = catalog->versions; version; version = version->next) {

@@ -92,12 +92,14 @@ void catalog_release(catalog_t *catalog, version_t *version);
 // Tries wanted versions again whose time has come; when the next one is due, 0: none.
 int64_t catalog_tick(catalog_t *catalog, int64_t now_ms);
 
+#define CATALOG_FAILURES_MAX 4
+
 typedef struct {
     int promoted, served; // names
     int pending, failed;  // names whose wanted version is still to be loaded, or cannot be
     int loading, loaded;  // versions
     uint64_t memory;
-    const version_t *failure; // one that failed and is wanted, or NULL
+    const version_t *failures[CATALOG_FAILURES_MAX]; // the first of those that failed
 } catalog_state_t;
 
 void catalog_state(const catalog_t *catalog, catalog_state_t *state);

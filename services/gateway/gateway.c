@@ -53,11 +53,14 @@ static bool ready(void *self, char *detail, size_t size) {
         catalog_find(gateway->catalog, "", 0, &found, &(err_t){0}) == CATALOG_READY)
         snprintf(last, sizeof last, "; promoted last: %s@%llu", found.version->name,
                  (unsigned long long)found.version->number);
-    int used = snprintf(detail, size, "%d of %d promoted models served%s%s", state.served,
-                        state.promoted, last, away);
-    if (state.failure && used > 0 && (size_t)used < size)
-        snprintf(detail + used, size - (size_t)used, "; cannot load %s",
-                 state.failure->err.message);
+    buf_t text;
+    buf_init(&text, size - 1);
+    buf_printf(&text, "%d of %d promoted models served%s%s", state.served, state.promoted, last,
+               away);
+    for (int i = 0; i < CATALOG_FAILURES_MAX && state.failures[i]; i++)
+        buf_printf(&text, "; cannot load %s", state.failures[i]->err.message);
+    snprintf(detail, size, "%s", text.data);
+    buf_release(&text);
     return state.pending == 0;
 }
 

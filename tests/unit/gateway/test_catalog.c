@@ -232,7 +232,7 @@ static void a_damaged_version_leaves_the_old_one(void **state) {
     catalog_state(fake->catalog, &now);
     assert_int_equal(now.failed, 1);
     assert_int_equal(now.pending, 0);
-    assert_non_null(strstr(now.failure->err.message, "model.safetensors"));
+    assert_non_null(strstr(now.failures[0]->err.message, "model.safetensors"));
     // Tried again after 1 s, 2 s, …, 64 s, 64 s.
     int64_t waits[8];
     for (int i = 0; i < 8; i++) {
