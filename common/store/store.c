@@ -31,23 +31,28 @@ static char *put_number(char *out, char mark, size_t number) {
     return put_end(out + count);
 }
 
-// *<words>\r\n, then for each word $<size>\r\n<bytes>\r\n; a NUL behind. NULL: over the limit.
-call_t *call_words(const store_bytes_t *const *lists, const size_t *counts, size_t list_count) {
+static err_code_t too_large(err_t *err) {
+    return err_set(err, ERR_TOO_LARGE, "a call to Redis takes more than %d bytes", STORE_BYTES_MAX);
+}
+
+// *<words>\r\n, then for each word $<size>\r\n<bytes>\r\n; a NUL behind.
+err_code_t call_words(const store_bytes_t *const *lists, const size_t *counts, size_t list_count,
+                      call_t **made, err_t *err) {
     size_t words = 0, size = 0;
     for (size_t i = 0; i < list_count; i++) {
         words += counts[i];
         for (size_t k = 0; k < counts[i]; k++) {
             if (lists[i][k].size > STORE_BYTES_MAX || size > STORE_BYTES_MAX)
-                return NULL;
+                return too_large(err);
             size += 1 + digits(lists[i][k].size) + 2 + lists[i][k].size + 2;
         }
     }
     size += 1 + digits(words) + 2;
     if (size > STORE_BYTES_MAX)
-        return NULL;
+        return too_large(err);
     call_t *call = malloc(sizeof *call + size + 1);
     if (!call)
-        return NULL;
+        return err_set(err, ERR_NO_MEMORY, "no memory for a call of %zu bytes to Redis", size);
     *call = (call_t){.script = NO_SCRIPT, .size = size};
     char *out = put_number(call->bytes, '*', words);
     for (size_t i = 0; i < list_count; i++)
@@ -59,7 +64,8 @@ call_t *call_words(const store_bytes_t *const *lists, const size_t *counts, size
             out = put_end(out);
         }
     *out = 0;
-    return call;
+    *made = call;
+    return ERR_OK;
 }
 
 // --- The queue -----------------------------------------------------------------------------------
@@ -106,8 +112,8 @@ void call_own(store_t *store, void (*own)(store_t *, call_t *, redisReply *), si
         words[word_count] = (store_bytes_t){texts[word_count], strlen(texts[word_count])};
     }
     const store_bytes_t *list = words;
-    call_t *call = call_words(&list, &word_count, 1);
-    ERR_ASSERT(call != NULL); // ours are small
+    call_t *call = NULL;
+    ERR_ASSERT(call_words(&list, &word_count, 1, &call, NULL) == ERR_OK); // ours are small
     call->own = own;
     call->script = script;
     call_append(store, call);
@@ -189,10 +195,10 @@ static err_code_t submit(store_t *store, size_t script, const store_bytes_t *con
         return err_set(err, ERR_UNAVAILABLE, "Redis at %s is away", store->address);
     if (store->caller_calls >= STORE_PIPELINE_MAX)
         return err_set(err, ERR_FULL, "%d calls to Redis are in flight", STORE_PIPELINE_MAX);
-    call_t *call = call_words(lists, counts, list_count);
-    if (!call)
-        return err_set(err, ERR_TOO_LARGE, "a call to Redis takes more than %d bytes",
-                       STORE_BYTES_MAX);
+    call_t *call = NULL;
+    err_code_t code = call_words(lists, counts, list_count, &call, err);
+    if (code)
+        return code;
     if (call->size > STORE_BYTES_MAX - store->bytes) {
         free(call);
         return err_set(err, ERR_FULL, "%zu bytes of calls to Redis are in flight", store->bytes);

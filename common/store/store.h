@@ -84,7 +84,7 @@ typedef void (*store_reply_fn)(void *arg, const store_reply_t *reply, const err_
 // Calls script number `script`; keys and args are copied. Replies come in the order of the calls,
 // except around a SCRIPT FLUSH by somebody else: what met the missing script is sent again, in
 // order, once the scripts are back. fn is not called when this returns an error (ERR_UNAVAILABLE,
-// ERR_FULL, ERR_TOO_LARGE).
+// ERR_FULL, ERR_TOO_LARGE, ERR_NO_MEMORY).
 err_code_t store_call(store_t *store, size_t script, const store_bytes_t *keys, size_t key_count,
                       const store_bytes_t *args, size_t arg_count, store_reply_fn fn, void *arg,
                       err_t *err);

@@ -57,7 +57,8 @@ struct store {
 };
 
 // store.c
-call_t *call_words(const store_bytes_t *const *lists, const size_t *counts, size_t list_count);
+err_code_t call_words(const store_bytes_t *const *lists, const size_t *counts, size_t list_count,
+                      call_t **made, err_t *err);
 void call_own(store_t *store, void (*own)(store_t *, call_t *, redisReply *), size_t script,
               const char *const *words); // ended by NULL
 void call_append(store_t *store, call_t *call);
