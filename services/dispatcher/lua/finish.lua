@@ -1,0 +1,93 @@
+#!lua flags=allow-oom
+-- include lib_job.lua
+-- include lib.lua
+-- The end of an attempt as its worker tells it: last events, state, result, registration and the worker's next lease.
+-- Item: id, token, outcome, retryable, jitter, result, packed failure, reason, list of what to register (nothing, or d or m,
+-- name, base, path, digest, info), number of the first event, list of events, worker, boot, list of kinds for the next lease.
+-- Reply: {'', state, version, lease, kind, delay_ms, revision, checkpoints to be deleted …} | {'STALE'}
+
+local function newest_version(key)
+    local newest = 0
+    for _, version in ipairs(call('HKEYS', key)) do
+        newest = math.max(newest, tonumber(version))
+    end
+    return newest
+end
+
+-- The version's number, or nil: another job registered a version meanwhile, the attempt is to be repeated.
+local function register(id, job, what)
+    local where, name, base, path, digest, info = unpack(what)
+    local key = where .. ':' .. name
+    local newest = newest_version(key)
+    local record = newest > 0 and unpack_value(call('HGET', key, newest))
+    if record and record[1] == path and record[2] == digest then
+        return newest -- nothing new was made
+    end
+    if where == 'd' and newest ~= tonumber(base) and (job[KIND] == 'ingest' or tonumber(base) > 0) then
+        return nil
+    end
+    local version = call('HINCRBY', where .. 'n', name, 1)
+    call('HSET', key, version, pack({path, digest, id, now, info}))
+    call('INCR', where .. 'c')
+    local revision = call('INCR', 'rev')
+    if where == 'm' and call('HEXISTS', 'mp', name) == 0 then
+        call('HSET', 'mp', name, version .. ':' .. revision)
+    end
+    return version
+end
+
+local function fresh_events(job, seq, events)
+    local fresh = {}
+    for i = math.max(job[SEQ] - seq + 2, 1), #events do
+        fresh[#fresh + 1] = events[i]
+    end
+    return fresh
+end
+
+local function forget_leftovers(id, job)
+    if job[ATTEMPTS] == 1 and job[CHECKPOINTS] == 0 then
+        return {}
+    end
+    local key, gone = 'x:' .. id, {}
+    for _, packed in ipairs({call('HGET', key, 'c1') or '', call('HGET', key, 'c0') or ''}) do
+        gone[#gone + 1] = packed ~= '' and packed or nil
+    end
+    call('HDEL', key, 'c1', 'c0', 'err', 'why')
+    return gone
+end
+
+return run(function()
+    local id, token, outcome, retryable, jitter = arg(), number(), arg(), number() == 1, number()
+    local result, failure, reason, what, seq, events = arg(), arg(), arg(), list(), number(), list()
+    local worker, boot, kinds = arg(), arg(), list()
+    local job = load_job(id)
+    if job and job[ENDED] == token then
+        return {'', job[STATE], job[VERSION], {}, job[KIND], 0, 0}
+    end
+    if not is_running(job, token) then
+        return {'STALE'}
+    end
+    local version, revision, gone = 0, 0, {}
+    if outcome == 'succeeded' and what[1] then
+        version = register(id, job, what)
+        if not version then
+            outcome, version, reason = 'released', 0, 'another version was registered meanwhile: done again on top of it'
+        else
+            job[VERSION] = version
+            revision = tonumber(call('GET', 'rev') or 0)
+        end
+    end
+    if outcome == 'succeeded' then
+        gone = forget_leftovers(id, job)
+        job[PROGRESS] = 1
+        if result ~= '' then
+            call('HSET', 'x:' .. id, 'res', result)
+        end
+    end
+    local state, delay = end_attempt(id, job, outcome, retryable, jitter, reason, failure,
+                                     fresh_events(job, seq, events))
+    job[ENDED] = token
+    save_job(id, job)
+    return {'', state, version, #kinds > 0 and lease_next(kinds, worker, boot) or {}, job[KIND], delay, revision,
+            unpack(gone)}
+end, 4)

@@ -1,0 +1,29 @@
+#!lua flags=no-writes
+-- include lib_job.lua
+-- Which versions do a job's references mean now? ARGV: idempotency key of the submit, triples of d or m, name, version (0: the
+-- newest, of a model the promoted one).
+-- Reply: {id of the job with that key or '', versions of data sets kept, of models, {version or 0 …}, {versions that exist,
+-- joined …}}
+local versions, known = {}, {}
+for i = 2, #ARGV, 3 do
+    local where, name, version = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+    local key, found = where .. ':' .. name, 0
+    if version > 0 then
+        found = call('HEXISTS', key, version) == 1 and version or 0
+    else
+        local promoted = where == 'm' and call('HGET', 'mp', name)
+        found = promoted and tonumber(string.match(promoted, '^(%d+):')) or 0
+        for _, v in ipairs(found == 0 and call('HKEYS', key) or {}) do
+            found = math.max(found, tonumber(v))
+        end
+    end
+    versions[#versions + 1] = found
+    local newest = {}
+    for _, v in ipairs(call('HKEYS', key)) do
+        newest[#newest + 1] = tonumber(v)
+    end
+    table.sort(newest)
+    known[#known + 1] = table.concat(newest, ', ')
+end
+local id = ARGV[1] ~= '' and call('HGET', 'keys', ARGV[1]) or ''
+return {id, tonumber(call('GET', 'dc') or 0), tonumber(call('GET', 'mc') or 0), versions, known}
