@@ -53,14 +53,14 @@ bool job_outcome_parse(const char *name, job_outcome_t *outcome);
 
 typedef struct {
     job_state_t state;
-    uint64_t attempts;  // begun
-    uint64_t failures;  // retryable ones since it was submitted or retried by hand
-    uint64_t deaths;    // of its process since then, or since its last checkpoint
-    uint64_t token;     // of the last attempt
-    uint64_t ended;     // token of the last attempt that its worker ended
-    uint64_t reports;   // events of the present attempt
-    int64_t delay_ms;   // queued: from its last change on
-    bool cancel;        // running: its worker is to stop
+    uint64_t attempts; // begun
+    uint64_t failures; // retryable ones since it was submitted or retried by hand
+    uint64_t deaths;   // of its process since then, or since its last checkpoint
+    uint64_t token;    // of the last attempt
+    uint64_t ended;    // token of the last attempt that its worker ended
+    uint64_t reports;  // events of the present attempt
+    int64_t delay_ms;  // queued: from its last change on
+    bool cancel;       // running: its worker is to stop
     uint64_t max_attempts;
 } job_t;
 

@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEASE_NAME_SIZE     65
-#define LEASE_STALL_STEPS   20 // an attempt may stand still for so many of its usual steps
+#define LEASE_NAME_SIZE   65
+#define LEASE_STALL_STEPS 20 // an attempt may stand still for so many of its usual steps
 
 typedef struct lease lease_t;
 typedef struct lease_table lease_table_t;
@@ -47,7 +47,7 @@ void lease_table_destroy(lease_table_t **table);
 // The lease of a job that has none. owner must outlive it.
 lease_t *lease_add(lease_table_t *table, lease_owner_t *owner, const char *job, uint64_t token,
                    int64_t now_ms);
-void lease_remove(lease_table_t *table, lease_t *lease); // and frees it
+void lease_remove(lease_table_t *table, lease_t *lease);          // and frees it
 lease_t *lease_find(const lease_table_t *table, const char *job); // NULL: none
 size_t lease_count(const lease_table_t *table);
 lease_t *lease_next(const lease_table_t *table, size_t *at); // as map_next

@@ -1,0 +1,550 @@
+// Attempts: what workers tell of them, leases given and ended.
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "workers_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define MATCH_MAX 256 // lease items of one round
+
+// 0 … 1, for back-offs.
+static double jitter(void) {
+    uint32_t bits = 0;
+    if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits)
+        return 0;
+    return bits / 4294967296.0;
+}
+
+// --- Leases given
+// --------------------------------------------------------------------------------
+
+static void fill_assign(dispatcher_t *d, const lease_t *lease, proto_bytes_t body,
+                        proto_bytes_t checkpoint, proto_worker_assign_t *assign) {
+    *assign = (proto_worker_assign_t){.job = lease->job,
+                                      .token = lease->token,
+                                      .kind = lease->kind,
+                                      .attempt = lease->attempt,
+                                      .body = body,
+                                      .checkpoint = checkpoint_of(d, checkpoint)};
+}
+
+bool take_lease(dispatcher_t *d, const store_reply_t *reply, const char *worker_name,
+                proto_worker_assign_t *assign) {
+    if (store_count(reply) < 4)
+        return false;
+    int64_t now_ms = clock_mono_ms();
+    worker_t *worker = worker_make(d, worker_name);
+    const char *job = reply_text(reply, 0);
+    lease_t *lease = lease_find(d->leases, job);
+    if (lease) // it ended, and was leased again, before we heard of the end
+        lease_remove(d->leases, lease);
+    lease = lease_add(d->leases, &worker->leases, job, reply_number(reply, 1), now_ms);
+    snprintf(lease->kind, sizeof lease->kind, "%s", reply_text(reply, 2));
+    snprintf(lease->worker, sizeof lease->worker, "%s", worker->name);
+    snprintf(lease->boot, sizeof lease->boot, "%s", worker->boot);
+    lease->attempt = reply_number(reply, 3);
+    lease->sent_ms = now_ms;
+    fill_assign(d, lease, reply_bytes(reply, 4), reply_bytes(reply, 5), assign);
+    followers_touch(d, job);
+    log_debug("job %s leased to %s with token %llu", job, worker->name,
+              (unsigned long long)lease->token);
+    return true;
+}
+
+static const bus_peer_t *peer_of(dispatcher_t *d, const lease_t *lease) {
+    const worker_t *worker = worker_find(d, lease->worker);
+    return worker && worker->known ? &worker->peer : NULL;
+}
+
+// What does not arrive is sent again when the worker does not show the lease.
+static void send_to_holder(dispatcher_t *d, const lease_t *lease, proto_type_t type,
+                           const void *message) {
+    const bus_peer_t *peer = peer_of(d, lease);
+    err_t err;
+    if (peer && bus_send(d->router, peer, 0, 0, type, message, NULL, 0, &err) != ERR_OK)
+        log_debug("worker %s cannot be reached: %s", lease->worker, err.message);
+}
+
+void send_assign(dispatcher_t *d, const proto_worker_assign_t *assign) {
+    const lease_t *lease = lease_find(d->leases, assign->job);
+    if (lease)
+        send_to_holder(d, lease, PROTO_worker_assign, assign);
+}
+
+static void assignment_read(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                            const err_t *err) {
+    const lease_t *lease = lease_find(d->leases, item->job);
+    proto_worker_assign_t assign;
+    if (err || !lease || lease->token != item->token || lease->ending)
+        return;
+    proto_arena_reset(d->arena);
+    fill_assign(d, lease, reply_bytes(reply, 0), reply_bytes(reply, 1), &assign);
+    send_to_holder(d, lease, PROTO_worker_assign, &assign);
+}
+
+void resend_assign(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
+    item_t *item = item_new(SCRIPT_assignment, NULL, assignment_read);
+    lease->sent_ms = now_ms;
+    snprintf(item->job, sizeof item->job, "%s", lease->job);
+    item->token = lease->token;
+    item_text(item, lease->job);
+    batch_add(d->batch, item);
+}
+
+void tell_cancel(dispatcher_t *d, lease_t *lease) {
+    proto_worker_cancel_t cancel = {.job = lease->job, .token = lease->token};
+    lease->cancel = true;
+    send_to_holder(d, lease, PROTO_worker_cancel, &cancel);
+}
+
+// --- Idle workers are sent for what waits
+// --------------------------------------------------------
+
+static void lease_answered(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                           const err_t *err) {
+    kind_t *kind = kind_make(d, item->kind);
+    worker_t *worker = worker_find(d, item->worker);
+    proto_worker_assign_t assign;
+    if (kind->asked)
+        kind->asked--;
+    if (worker && worker->reserved)
+        worker->reserved--;
+    if (err) {
+        if (err->code != ERR_NOT_LEADER)
+            log_error("no lease: %s", err->message);
+        return;
+    }
+    proto_arena_reset(d->arena);
+    if (!take_lease(d, store_item(reply, 0), item->worker, &assign)) {
+        kind->ready = 0;
+        return;
+    }
+    if (kind->ready)
+        kind->ready--;
+    send_assign(d, &assign);
+}
+
+static void ask_lease(dispatcher_t *d, worker_t *worker, kind_t *kind) {
+    item_t *item = item_new(SCRIPT_lease, NULL, lease_answered);
+    snprintf(item->worker, sizeof item->worker, "%s", worker->name);
+    snprintf(item->kind, sizeof item->kind, "%s", kind->name);
+    item_text(item, worker->name);
+    item_text(item, worker->boot);
+    item_number(item, 1);
+    item_text(item, kind->name);
+    kind->asked++;
+    worker->reserved++;
+    batch_add(d->batch, item);
+}
+
+static void match(void *arg) {
+    dispatcher_t *d = arg;
+    size_t asked = 0, at = 0;
+    d->workers->matching = false;
+    if (d->leader.state != LEADER_LEADING || !d->leader.store_up)
+        return;
+    for (kind_t *kind; (kind = map_next(d->workers->kinds, &at)) != NULL;) {
+        worker_t *worker;
+        while (kind->ready > kind->asked && asked < MATCH_MAX &&
+               (worker = worker_idle(d, kind)) != NULL) {
+            ask_lease(d, worker, kind);
+            asked++;
+        }
+    }
+}
+
+void match_later(dispatcher_t *d) {
+    d->workers->matching = true;
+    bus_loop_defer(d->loop, match, d);
+}
+
+void kind_ready(dispatcher_t *d, const char *name, int64_t more) {
+    kind_t *kind = kind_make(d, name);
+    if (more < 0)
+        kind->ready -= kind->ready < (uint64_t)-more ? kind->ready : (uint64_t)-more;
+    else
+        kind->ready += (uint64_t)more;
+    if (kind->ready)
+        match_later(d);
+}
+
+// --- Reports and checkpoints
+// ---------------------------------------------------------------------
+
+static err_code_t stale(err_t *err, const char *job, uint64_t token) {
+    return err_set(err, ERR_STALE, "job %s: token %llu no longer holds it", job,
+                   (unsigned long long)token);
+}
+
+static void stored(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                   const err_t *err) {
+    err_t why;
+    if (err) {
+        answer_error(d, &item->from, err);
+    } else if (reply_text(reply, 0)[0]) {
+        stale(&why, item->job, item->token);
+        answer_error(d, &item->from, &why);
+    } else {
+        followers_touch(d, item->job);
+        answer_ok(d, &item->from);
+    }
+}
+
+static item_t *attempt_item(script_t script, const bus_message_t *message, item_fn done,
+                            const char *job, uint64_t token) {
+    request_t from = request_of(message);
+    item_t *item = item_new(script, &from, done);
+    snprintf(item->job, sizeof item->job, "%s", job);
+    item->token = token;
+    item_text(item, job);
+    item_number(item, token);
+    return item;
+}
+
+static err_code_t check_events(const proto_report_t *events, size_t count, err_t *err) {
+    err_code_t code = ERR_OK;
+    for (size_t i = 0; i < count && code == ERR_OK; i++)
+        code = check_depth("events", events[i].data, err);
+    return code;
+}
+
+// As they are stored, but for the time, which the script puts before.
+static void put_events(item_t *item, const proto_report_t *events, size_t count) {
+    item_number(item, count);
+    for (size_t i = 0; i < count; i++) {
+        char text[1 + 32 + PROTO_BODY_MAX];
+        size_t length = strlen(events[i].type), size = events[i].data.size;
+        text[0] = (char)length;
+        memcpy(text + 1, events[i].type, length);
+        if (size)
+            memcpy(text + 1 + length, events[i].data.data, size);
+        item_bytes(item, text, 1 + length + size);
+    }
+}
+
+// "done" of "total", from 0 to 1; -1: the events say nothing of it.
+static double progress_of(const proto_report_t *events, size_t count) {
+    for (size_t i = count; i-- > 0;) {
+        double done, total;
+        if (strcmp(events[i].type, "progress") == 0 && map_real(events[i].data, "done", &done) &&
+            map_real(events[i].data, "total", &total) && total > 0 && done >= 0)
+            return done < total ? done / total : 1;
+    }
+    return -1;
+}
+
+void on_report(dispatcher_t *d, const bus_message_t *message) {
+    proto_job_report_t report;
+    err_t err;
+    if (!decode(d, message, &report))
+        return;
+    if (check_events(report.events.items, report.events.count, &err) != ERR_OK) {
+        request_t from = request_of(message);
+        answer_error(d, &from, &err);
+        return;
+    }
+    item_t *item = attempt_item(SCRIPT_report, message, stored, report.job, report.token);
+    double progress = progress_of(report.events.items, report.events.count);
+    item_number(item, report.seq);
+    if (progress < 0)
+        item_text(item, "");
+    else
+        item_real(item, progress);
+    put_events(item, report.events.items, report.events.count);
+    batch_add(d->batch, item);
+}
+
+void on_checkpoint(dispatcher_t *d, const bus_message_t *message) {
+    proto_job_checkpoint_t checkpoint;
+    err_t err;
+    if (!decode(d, message, &checkpoint))
+        return;
+    buf_t packed;
+    buf_init(&packed, PROTO_MESSAGE_MAX);
+    err_code_t code = check_depth("checkpoint: info", checkpoint.checkpoint->info, &err);
+    if (code == ERR_OK)
+        code = check_path("checkpoint: path", checkpoint.checkpoint->path, &err);
+    if (code == ERR_OK)
+        code = proto_encode(PROTO_checkpoint, checkpoint.checkpoint, &packed, &err);
+    if (code) {
+        request_t from = request_of(message);
+        answer_error(d, &from, &err);
+    } else {
+        item_t *item =
+            attempt_item(SCRIPT_checkpoint, message, stored, checkpoint.job, checkpoint.token);
+        item_bytes(item, packed.data, packed.size);
+        item_number(item, checkpoint.checkpoint->step);
+        item_text(item, checkpoint.checkpoint->path);
+        batch_add(d->batch, item);
+    }
+    buf_release(&packed);
+}
+
+// --- The end, as the worker tells it
+// -------------------------------------------------------------
+
+static void count_outcome(dispatcher_t *d, const char *outcome) {
+    static const struct {
+        const char *name;
+        size_t offset;
+    } counters[] = {
+        {"succeeded", offsetof(stats_t, succeeded)}, {"failed", offsetof(stats_t, failed)},
+        {"cancelled", offsetof(stats_t, cancelled)}, {"released", offsetof(stats_t, released)},
+        {"died", offsetof(stats_t, died)},           {"lost", offsetof(stats_t, lost)}};
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        if (strcmp(counters[i].name, outcome) == 0)
+            metric_add((metric_counter_t *)(void *)((char *)&d->stats + counters[i].offset), 1);
+}
+
+static void drop_lease(dispatcher_t *d, const char *job, uint64_t token) {
+    lease_t *lease = lease_find(d->leases, job);
+    if (lease && lease->token == token)
+        lease_remove(d->leases, lease);
+}
+
+// The job is in that state now.
+static void job_moved(dispatcher_t *d, const char *job, const char *state, const char *kind,
+                      uint64_t delay_ms) {
+    followers_touch(d, job);
+    if (strcmp(state, "queued") != 0)
+        return;
+    if (delay_ms)
+        watch_delay(d, (int64_t)delay_ms);
+    else
+        kind_ready(d, kind, 1);
+}
+
+static void delete_leftovers(dispatcher_t *d, const store_reply_t *reply, const char *job) {
+    char folder[PROTO_NAME_MAX + 8];
+    snprintf(folder, sizeof folder, "jobs/%s/", job);
+    for (size_t i = 7; i < store_count(reply); i++) {
+        const proto_checkpoint_t *old = checkpoint_of(d, reply_bytes(reply, i));
+        if (old && strncmp(old->path, folder, strlen(folder)) == 0)
+            files_delete(d->files, old->path);
+    }
+}
+
+static void finished(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                     const err_t *err) {
+    err_t why;
+    worker_t *worker = worker_find(d, item->worker);
+    if (worker && worker->reserved && item->number)
+        worker->reserved--;
+    if (err) {
+        answer_error(d, &item->from, err);
+        return;
+    }
+    if (reply_text(reply, 0)[0]) {
+        drop_lease(d, item->job, item->token);
+        stale(&why, item->job, item->token);
+        answer_error(d, &item->from, &why);
+        match_later(d);
+        return;
+    }
+    proto_arena_reset(d->arena);
+    proto_worker_assign_t next;
+    proto_job_finished_t done = {
+        .job = item->job, .state = reply_text(reply, 1), .version = reply_number(reply, 2)};
+    drop_lease(d, item->job, item->token);
+    job_moved(d, item->job, done.state, reply_text(reply, 4), reply_number(reply, 5));
+    if (take_lease(d, store_item(reply, 3), item->worker, &next)) {
+        done.next = &next;
+        kind_ready(d, next.kind, -1);
+    } else {
+        match_later(d);
+    }
+    answer(d, &item->from, PROTO_job_finished, &done);
+    delete_leftovers(d, reply, item->job);
+    if (reply_number(reply, 6))
+        followers_revision(d, reply_number(reply, 6));
+}
+
+static err_code_t check_new(const char *what, const char *name, const char *path,
+                            proto_bytes_t info, err_t *err) {
+    err_code_t code = job_check_name(what, name, err);
+    if (code == ERR_OK)
+        code = check_path(what, path, err);
+    return code ? code : check_depth(what, info, err);
+}
+
+static err_code_t check_finish(const proto_job_finish_t *finish, job_outcome_t *outcome,
+                               err_t *err) {
+    err_code_t code = check_events(finish->events.items, finish->events.count, err);
+    if (code == ERR_OK &&
+        (!job_outcome_parse(finish->outcome, outcome) || *outcome == JOB_END_LOST)) {
+        err_set(err, ERR_INVALID, "job.finish: outcome '%s' is unknown", finish->outcome);
+        code = err_remedy(err, "use succeeded, failed, cancelled, released or died");
+    }
+    if (code == ERR_OK && finish->dataset && finish->model)
+        code = err_set(err, ERR_INVALID, "job.finish: both a data set and a model");
+    if (code == ERR_OK && *outcome == JOB_END_FAILED && !finish->error)
+        code = err_set(err, ERR_INVALID, "job.finish: error is missing from a failure");
+    if (code == ERR_OK)
+        code = check_depth("job.finish: result", finish->result, err);
+    if (code == ERR_OK && finish->dataset)
+        code = check_new("job.finish: dataset", finish->dataset->name, finish->dataset->path,
+                         finish->dataset->info, err);
+    if (code == ERR_OK && finish->model)
+        code = check_new("job.finish: model", finish->model->name, finish->model->path,
+                         finish->model->info, err);
+    return code;
+}
+
+static void put_new(item_t *item, const proto_job_finish_t *finish) {
+    const proto_new_dataset_t *dataset = finish->dataset;
+    const proto_new_model_t *model = finish->model;
+    item_number(item, dataset || model ? 6 : 0);
+    if (!dataset && !model)
+        return;
+    item_text(item, dataset ? "d" : "m");
+    item_text(item, dataset ? dataset->name : model->name);
+    item_number(item, dataset ? dataset->base : 0);
+    item_text(item, dataset ? dataset->path : model->path);
+    item_text(item, dataset ? dataset->digest : model->digest);
+    proto_bytes_t info = dataset ? dataset->info : model->info;
+    item_bytes(item, info.data, info.size);
+}
+
+// For the next lease in the same transition, unless the worker wants no more or other leases are on
+// their way to all its slots.
+static void put_next(dispatcher_t *d, item_t *item, const char *name, bool holds) {
+    worker_t *worker = worker_find(d, name);
+    size_t taken = worker ? worker->leases.count - holds + worker->reserved : 0;
+    snprintf(item->worker, sizeof item->worker, "%s", name);
+    item_text(item, name);
+    item_text(item, worker ? worker->boot : "");
+    if (!worker || !worker->known || worker->draining || taken >= worker->slots) {
+        item_number(item, 0);
+        return;
+    }
+    worker->reserved++;
+    item->number = 1; // a slot is reserved
+    item_number(item, worker->kind_count);
+    for (size_t i = 0; i < worker->kind_count; i++)
+        item_text(item, worker->kinds[i]->name);
+}
+
+// A short text of the failure, for lists; the whole of it is kept beside.
+static void put_failure(item_t *item, const proto_job_finish_t *finish, job_outcome_t outcome) {
+    const proto_failure_t *failure = finish->error;
+    bool failed = failure && outcome != JOB_END_SUCCEEDED;
+    buf_t packed;
+    buf_init(&packed, PROTO_MESSAGE_MAX);
+    if (failed)
+        proto_encode(PROTO_failure, failure, &packed, NULL);
+    item_bytes(item, packed.data, packed.size);
+    buf_release(&packed);
+    item_text(item, failed ? failure->message : "");
+}
+
+void on_finish(dispatcher_t *d, const bus_message_t *message) {
+    proto_job_finish_t finish;
+    job_outcome_t outcome;
+    err_t err;
+    if (!decode(d, message, &finish))
+        return;
+    if (check_finish(&finish, &outcome, &err) != ERR_OK) {
+        request_t from = request_of(message);
+        answer_error(d, &from, &err);
+        return;
+    }
+    const lease_t *lease = lease_find(d->leases, finish.job);
+    bool holds = lease && lease->token == finish.token && strcmp(lease->worker, finish.worker) == 0;
+    item_t *item = attempt_item(SCRIPT_finish, message, finished, finish.job, finish.token);
+    item_text(item, finish.outcome);
+    item_number(item, finish.error ? finish.error->retryable : 0);
+    item_real(item, jitter());
+    item_bytes(item, finish.result.data, finish.result.size);
+    put_failure(item, &finish, outcome);
+    put_new(item, &finish);
+    item_number(item, finish.seq);
+    put_events(item, finish.events.items, finish.events.count);
+    put_next(d, item, finish.worker, holds);
+    if (holds)
+        count_outcome(d, finish.outcome);
+    batch_add(d->batch, item);
+}
+
+// --- The end, as this side sees it
+// ---------------------------------------------------------------
+
+static void ended(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                  const err_t *err) {
+    lease_t *lease = lease_find(d->leases, item->job);
+    if (err && err->code != ERR_NOT_LEADER) {
+        log_error("job %s: its attempt cannot be ended: %s", item->job, err->message);
+        if (lease && lease->token == item->token)
+            lease->ending = false; // judged again
+        return;
+    }
+    drop_lease(d, item->job, item->token);
+    if (!err && !reply_text(reply, 0)[0])
+        job_moved(d, item->job, reply_text(reply, 1), reply_text(reply, 2), reply_number(reply, 3));
+    match_later(d);
+}
+
+void end_attempt(dispatcher_t *d, lease_t *lease, const char *outcome, const err_t *failure,
+                 const char *reason) {
+    if (lease->ending)
+        return;
+    lease->ending = true;
+    log_write(LOG_WARN, (const char *[]){"job", lease->job, "worker", lease->worker, NULL},
+              "job %s: attempt %llu on %s ends: %s", lease->job, (unsigned long long)lease->attempt,
+              lease->worker, reason);
+    buf_t packed;
+    buf_init(&packed, PROTO_MESSAGE_MAX);
+    if (failure) {
+        proto_failure_t error = {.code = err_name(failure->code),
+                                 .message = failure->message,
+                                 .remedy = failure->remedy,
+                                 .retryable = true};
+        proto_encode(PROTO_failure, &error, &packed, NULL);
+    }
+    item_t *item = item_new(SCRIPT_end, NULL, ended);
+    snprintf(item->job, sizeof item->job, "%s", lease->job);
+    item->token = lease->token;
+    item_text(item, lease->job);
+    item_number(item, lease->token);
+    item_text(item, outcome);
+    item_real(item, jitter());
+    item_bytes(item, packed.data, packed.size);
+    item_text(item, reason);
+    buf_release(&packed);
+    count_outcome(d, outcome);
+    batch_add(d->batch, item);
+}
+
+static void end_stalled(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
+    err_t failure;
+    err_set(&failure, ERR_TIMEOUT, "no progress on %s for %.0f s", lease->worker,
+            (double)(now_ms - lease->moved_ms) / 1000);
+    err_remedy(&failure,
+               "look at the job's log for what it was doing; jobs whose steps take longer "
+               "need a larger stall_ms");
+    end_attempt(d, lease, "failed", &failure, failure.message);
+}
+
+void attempts_tick(dispatcher_t *d, int64_t now_ms) {
+    size_t at = 0;
+    for (lease_t *lease; (lease = lease_next(d->leases, &at)) != NULL;) {
+        if (lease->ending)
+            continue;
+        char reason[160];
+        switch (lease_judge(lease, now_ms, d->conf->lease_ms, d->conf->stall_ms)) {
+        case LEASE_GOOD:
+            break;
+        case LEASE_EXPIRED:
+            snprintf(reason, sizeof reason, "nothing heard from %s for %.1f s: the lease is lost",
+                     lease->worker, (double)(now_ms - lease->renewed_ms) / 1000);
+            end_attempt(d, lease, "lost", NULL, reason);
+            break;
+        case LEASE_STALLED:
+            end_stalled(d, lease, now_ms);
+            break;
+        }
+    }
+}

@@ -1,0 +1,268 @@
+#include "dispatcher/dispatcher.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "workers_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// --- Answers
+// -------------------------------------------------------------------------------------
+
+request_t request_of(const bus_message_t *message) {
+    request_t request = {.peer = message->peer, .id = message->id};
+    request.received_us = clock_mono_us();
+    if (message->deadline_ms)
+        request.until_ms = message->received_ms + (int64_t)message->deadline_ms;
+    return request;
+}
+
+void answer(dispatcher_t *d, const request_t *to, proto_type_t type, const void *message) {
+    err_t err;
+    if (to->peer.size == 0 ||
+        bus_send(d->router, &to->peer, to->id, 0, type, message, NULL, 0, &err) == ERR_OK)
+        return;
+    if (err.code == ERR_UNAVAILABLE || err.code == ERR_FULL) {
+        log_debug("no answer: %s", err.message);
+        return;
+    }
+    log_error("%s cannot be answered: %s", proto_message(type)->wire, err.message);
+    bus_reply_error_to(d->router, &to->peer, to->id, &err);
+}
+
+void answer_error(dispatcher_t *d, const request_t *to, const err_t *err) {
+    if (err->code == ERR_FULL)
+        metric_add(&d->stats.refused_full, 1);
+    else if (err->code == ERR_UNAVAILABLE)
+        metric_add(&d->stats.refused_away, 1);
+    else if (err->code == ERR_STALE)
+        metric_add(&d->stats.stale, 1);
+    if (to->peer.size == 0)
+        return;
+    if (err->code != ERR_NOT_LEADER) {
+        bus_reply_error_to(d->router, &to->peer, to->id, err);
+        return;
+    }
+    proto_error_t message;
+    bus_error_message(err, &message);
+    message.leader = d->leader.state == LEADER_FOLLOWING ? d->leader.other : "";
+    answer(d, to, PROTO_error, &message);
+}
+
+void answer_ok(dispatcher_t *d, const request_t *to) {
+    proto_ok_t ok = {0};
+    answer(d, to, PROTO_ok, &ok);
+}
+
+bool decode(dispatcher_t *d, const bus_message_t *message, void *into) {
+    err_t err;
+    if (proto_decode(message->type, message->body.data, message->body.size, d->arena, into, &err) ==
+        ERR_OK)
+        return true;
+    request_t from = request_of(message);
+    answer_error(d, &from, &err);
+    return false;
+}
+
+// --- Messages
+// ------------------------------------------------------------------------------------
+
+static const struct {
+    proto_type_t type;
+    void (*handle)(dispatcher_t *d, const bus_message_t *message);
+} handlers[] = {{PROTO_job_submit, on_submit},     {PROTO_job_list, on_list},
+                {PROTO_job_show, on_show},         {PROTO_job_why, on_why},
+                {PROTO_job_cancel, on_cancel},     {PROTO_job_retry, on_retry},
+                {PROTO_job_events, on_events},     {PROTO_worker_list, on_worker_list},
+                {PROTO_dataset_list, on_datasets}, {PROTO_dataset_show, on_dataset},
+                {PROTO_dataset_rm, on_dataset_rm}, {PROTO_model_list, on_models},
+                {PROTO_model_show, on_model},      {PROTO_model_rm, on_model_rm},
+                {PROTO_model_promote, on_promote}, {PROTO_worker_hello, on_hello},
+                {PROTO_worker_renew, on_renew},    {PROTO_worker_bye, on_bye},
+                {PROTO_job_report, on_report},     {PROTO_job_checkpoint, on_checkpoint},
+                {PROTO_job_finish, on_finish}};
+
+static void on_ping(dispatcher_t *d, const bus_message_t *message) {
+    request_t from = request_of(message);
+    proto_pong_t pong = {.service = service_name(d->service),
+                         .version = INKLING_VERSION,
+                         .leader = d->leader.state == LEADER_LEADING};
+    answer(d, &from, PROTO_pong, &pong);
+}
+
+static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    dispatcher_t *d = arg;
+    (void)socket;
+    if (message->type == PROTO_ping) {
+        on_ping(d, message);
+        return;
+    }
+    proto_arena_reset(d->arena);
+    request_t from = {.peer = message->peer, .id = message->id};
+    err_t err;
+    const char *other;
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
+        if (handlers[i].type != message->type)
+            continue;
+        if (leader_serves(d, &err, &other))
+            handlers[i].handle(d, message);
+        else
+            answer_error(d, &from, &err);
+        return;
+    }
+    err_set(&err, ERR_UNSUPPORTED, "the dispatcher does not take %s",
+            proto_message(message->type)->wire);
+    answer_error(d, &from, &err);
+}
+
+// --- Time and Redis
+// ------------------------------------------------------------------------------
+
+static void on_tick(void *arg) {
+    dispatcher_t *d = arg;
+    int64_t now_ms = clock_mono_ms();
+    proto_arena_reset(d->arena);
+    if (now_ms - d->last_tick_ms > d->conf->lease_ms / 4 + 10 * TICK_MS)
+        lease_grace(d->leases, now_ms); // this process was paused, and saw no renewal meanwhile
+    d->last_tick_ms = now_ms;
+    leader_tick(d, now_ms);
+    batch_expire(d->batch, now_ms);
+    followers_tick(d, now_ms);
+    if (d->leader.state != LEADER_LEADING)
+        return;
+    workers_tick(d, now_ms);
+    if (d->leader.store_up) {
+        attempts_tick(d, now_ms);
+        watch_tick(d, now_ms);
+        files_sweep(d);
+    }
+}
+
+static void on_up(void *arg) {
+    leader_up(arg);
+}
+
+static void on_down(void *arg, const err_t *why) {
+    leader_down(arg, why);
+}
+
+// --- Start and end
+// --------------------------------------------------------------------------------
+
+// The only one of conf.dispatcher, or what the instance's name says where that is a list.
+static char *own_endpoint(const conf_t *conf) {
+    bool is_first = strcmp(conf->name, "dispatcher") == 0 && !strchr(conf->dispatcher, ',');
+    return is_first ? mem_dup(conf->dispatcher) : conf_endpoint(conf->home, conf->name);
+}
+
+static err_code_t open_store(dispatcher_t *d, err_t *err) {
+    static const store_script_t scripts[] = {
+#define X(name, sort) {#name, script_##name},
+        SCRIPTS(X)
+#undef X
+    };
+    static const store_events_t events = {on_up, on_down};
+    return store_new(d->loop, d->conf->redis, scripts, SCRIPT_COUNT, &events, d, &d->store, err);
+}
+
+static void dispatcher_stop(void *self) {
+    dispatcher_t *d = self;
+    bus_loop_timer_cancel(d->loop, d->timer);
+    store_destroy(&d->store);
+    bus_socket_destroy(&d->router);
+    files_destroy(&d->files);
+    batch_destroy(&d->batch);
+    followers_destroy(&d->followers);
+    if (d->workers)
+        workers_clear(d);
+    workers_destroy(&d->workers);
+    lease_table_destroy(&d->leases);
+    proto_arena_destroy(&d->arena);
+    free(d->endpoint);
+    free(d);
+}
+
+static err_code_t dispatcher_start(service_t *service, const void *arg, void **self, err_t *err) {
+    (void)arg;
+    dispatcher_t *d = mem_zero(1, sizeof *d);
+    d->service = service;
+    d->conf = service_conf(service);
+    d->loop = service_loop(service);
+    d->arena = proto_arena_new();
+    d->endpoint = own_endpoint(d->conf);
+    d->leases = lease_table_new();
+    d->workers = workers_new();
+    d->followers = followers_new();
+    d->batch = batch_new(d);
+    d->files = files_new(d);
+    d->last_tick_ms = clock_mono_ms();
+    service_set_endpoint(service, d->endpoint);
+    err_code_t code = leader_init(d, err);
+    if (code == ERR_OK)
+        code = bus_router_new(d->loop, d->endpoint, on_message, d, &d->router, err);
+    if (code == ERR_OK)
+        code = open_store(d, err);
+    if (code) {
+        dispatcher_stop(d);
+        return code;
+    }
+    d->timer = bus_loop_timer(d->loop, TICK_MS, TICK_MS, on_tick, d);
+    *self = d;
+    return ERR_OK;
+}
+
+static bool dispatcher_ready(void *self, char *detail, size_t size) {
+    dispatcher_t *d = self;
+    const leader_t *leader = &d->leader;
+    if (!leader->store_up) {
+        snprintf(detail, size, "Redis is away: %s", leader->why.message);
+        return false;
+    }
+    if (leader->state == LEADER_LEADING) {
+        snprintf(detail, size, "leads; %zu jobs run on %zu workers", lease_count(d->leases),
+                 (size_t)d->stats.workers.value);
+        return true;
+    }
+    if (leader->state == LEADER_FOLLOWING)
+        snprintf(detail, size, "stands by; %s leads", leader->other);
+    else if (leader->state == LEADER_LOADING)
+        snprintf(detail, size, "reads the leases");
+    else
+        snprintf(detail, size, "%s", leader->why.message);
+    return false;
+}
+
+static void dispatcher_metrics(void *self, buf_t *out) {
+    dispatcher_t *d = self;
+    metric_set(&d->stats.leases, (double)lease_count(d->leases));
+    metric_set(&d->stats.waiting, (double)batch_waiting(d->batch));
+    metric_set(&d->stats.store_up, d->leader.store_up);
+    metric_set(&d->stats.leading, d->leader.state == LEADER_LEADING);
+    stats_render(&d->stats, out);
+}
+
+static void on_resigned(void *arg) {
+    dispatcher_t *d = arg;
+    service_drained(d->service);
+}
+
+// Jobs are not the dispatcher's to give back: workers run on and tell the next leader.
+static void dispatcher_drain(void *self) {
+    dispatcher_t *d = self;
+    d->draining = true;
+    leader_resign(d, on_resigned, d);
+}
+
+int dispatcher_main(int argc, char **argv) {
+    static const service_ops_t ops = {.program = "dispatcher",
+                                      .about = "Owns the jobs: queues them, leases them to "
+                                               "workers, keeps what came of them.",
+                                      .start = dispatcher_start,
+                                      .ready = dispatcher_ready,
+                                      .metrics = dispatcher_metrics,
+                                      .drain = dispatcher_drain,
+                                      .stop = dispatcher_stop};
+    return service_main(argc, argv, &ops, NULL);
+}
