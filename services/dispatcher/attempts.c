@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/utf8.h"
 #include "workers_impl.h"
 
 #include <stdio.h>
@@ -9,7 +10,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define MATCH_MAX 256 // lease items of one round
+#define MATCH_MAX    256 // lease items of one round
+#define REASON_BYTES 1000
 
 // 0 … 1, for back-offs.
 static double jitter(void) {
@@ -429,6 +431,17 @@ static void put_next(dispatcher_t *d, item_t *item, const char *name, bool holds
 }
 
 // A short text of the failure, for lists; the whole of it is kept beside.
+static void put_reason(item_t *item, const char *text) {
+    size_t size = 0;
+    while (text[size]) {
+        size_t length = utf8_length(text + size, strlen(text + size));
+        if (length == 0 || size + length > REASON_BYTES)
+            break;
+        size += length;
+    }
+    item_bytes(item, text, size);
+}
+
 static void put_failure(item_t *item, const proto_job_finish_t *finish, job_outcome_t outcome) {
     const proto_failure_t *failure = finish->error;
     bool failed = failure && outcome != JOB_END_SUCCEEDED;
@@ -438,7 +451,7 @@ static void put_failure(item_t *item, const proto_job_finish_t *finish, job_outc
         proto_encode(PROTO_failure, failure, &packed, NULL);
     item_bytes(item, packed.data, packed.size);
     buf_release(&packed);
-    item_text(item, failed ? failure->message : "");
+    put_reason(item, failed ? failure->message : "");
 }
 
 void on_finish(dispatcher_t *d, const bus_message_t *message) {

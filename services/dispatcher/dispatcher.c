@@ -2,11 +2,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "sweep_impl.h"
 #include "workers_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define DRAIN_MS 2000 // for answers on their way
 
 // --- Answers
 // -------------------------------------------------------------------------------------
@@ -106,7 +109,9 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (handlers[i].type != message->type)
             continue;
-        if (leader_serves(d, &err, &other))
+        if (d->draining)
+            err_set(&err, ERR_NOT_LEADER, "this dispatcher ends");
+        if (!d->draining && leader_serves(d, &err, &other))
             handlers[i].handle(d, message);
         else
             answer_error(d, &from, &err);
@@ -120,6 +125,8 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
 // --- Time and Redis
 // ------------------------------------------------------------------------------
 
+static void drain_on(dispatcher_t *d, int64_t now_ms);
+
 static void on_tick(void *arg) {
     dispatcher_t *d = arg;
     int64_t now_ms = clock_mono_ms();
@@ -130,18 +137,33 @@ static void on_tick(void *arg) {
     leader_tick(d, now_ms);
     batch_expire(d->batch, now_ms);
     followers_tick(d, now_ms);
-    if (d->leader.state != LEADER_LEADING)
+    drain_on(d, now_ms);
+    if (d->leader.state != LEADER_LEADING || d->draining)
         return;
     workers_tick(d, now_ms);
     if (d->leader.store_up) {
         attempts_tick(d, now_ms);
         watch_tick(d, now_ms);
-        files_sweep(d);
+        sweep_tick(d, now_ms);
     }
+}
+
+static void on_redis_folder(void *arg, const store_reply_t *reply, const err_t *err) {
+    dispatcher_t *d = arg;
+    if (!err)
+        files_redis_folder(d->files, reply_text(reply, 1));
+}
+
+// Where Redis keeps its data, if it is on this machine: it must not run out of space.
+static void ask_redis_folder(dispatcher_t *d) {
+    const store_bytes_t words[] = {{"CONFIG", 6}, {"GET", 3}, {"dir", 3}};
+    if (d->conf->redis[0] == '/' || strncmp(d->conf->redis, "127.", 4) == 0)
+        store_command(d->store, words, 3, on_redis_folder, d, NULL);
 }
 
 static void on_up(void *arg) {
     leader_up(arg);
+    ask_redis_folder(arg);
 }
 
 static void on_down(void *arg, const err_t *why) {
@@ -173,6 +195,7 @@ static void dispatcher_stop(void *self) {
     store_destroy(&d->store);
     bus_socket_destroy(&d->router);
     files_destroy(&d->files);
+    sweep_free(&d->sweep);
     batch_destroy(&d->batch);
     followers_destroy(&d->followers);
     if (d->workers)
@@ -196,7 +219,7 @@ static err_code_t dispatcher_start(service_t *service, const void *arg, void **s
     d->workers = workers_new();
     d->followers = followers_new();
     d->batch = batch_new(d);
-    d->files = files_new(d);
+    d->files = files_new(d->conf);
     d->last_tick_ms = clock_mono_ms();
     service_set_endpoint(service, d->endpoint);
     err_code_t code = leader_init(d, err);
@@ -248,11 +271,24 @@ static void on_resigned(void *arg) {
     service_drained(d->service);
 }
 
+// What has been begun is answered first, if Redis is quick about it.
+static void drain_on(dispatcher_t *d, int64_t now_ms) {
+    bool idle = batch_waiting(d->batch) == 0 || !d->leader.store_up;
+    if (!d->draining || d->resigning || (!idle && now_ms - d->drain_ms < DRAIN_MS))
+        return;
+    d->resigning = true;
+    leader_resign(d, on_resigned, d);
+}
+
 // Jobs are not the dispatcher's to give back: workers run on and tell the next leader.
 static void dispatcher_drain(void *self) {
     dispatcher_t *d = self;
+    err_t err;
     d->draining = true;
-    leader_resign(d, on_resigned, d);
+    d->drain_ms = clock_mono_ms();
+    err_set(&err, ERR_NOT_LEADER, "this dispatcher ends");
+    followers_refuse(d, &err);
+    drain_on(d, d->drain_ms);
 }
 
 int dispatcher_main(int argc, char **argv) {

@@ -24,6 +24,7 @@
 typedef struct workers workers_t;
 typedef struct followers followers_t;
 typedef struct files files_t;
+typedef struct sweep sweep_t;
 
 #define SCHEMA_VERSION     1
 #define OUTAGE_PATIENCE_MS 5000 // requests wait so long for Redis, from its loss on
@@ -44,6 +45,8 @@ struct dispatcher {
     workers_t *workers;
     followers_t *followers;
     files_t *files;
+    sweep_t *sweep;   // under way, or NULL
+    int64_t sweep_ms; // of the next
     stats_t stats;
     struct {
         int64_t tick_ms, due_ms; // when Redis is to be asked next; when a delay ends, 0: unknown
@@ -51,7 +54,8 @@ struct dispatcher {
     } watch;
     int timer;
     int64_t last_tick_ms;
-    bool draining;
+    int64_t drain_ms; // since when
+    bool draining, resigning;
 };
 
 // --- Answers (dispatcher.c)
@@ -104,13 +108,15 @@ void followers_tick(dispatcher_t *d, int64_t now_ms);
 void followers_refuse(dispatcher_t *d, const err_t *err);
 
 // --- Files
-files_t *files_new(dispatcher_t *d);
+files_t *files_new(const conf_t *conf);
 void files_destroy(files_t **files);
 // Deletes a file or folder below conf.files in the background: paths of jobs/, datasets/, models/.
 void files_delete(files_t *files, const char *path);
-void files_sweep(dispatcher_t *d);             // looks for orphans now and then
-bool files_short(dispatcher_t *d, err_t *err); // less free than the reserve: ERR_FULL
+bool files_short(files_t *files, err_t *err); // less free than the reserve: ERR_FULL
 void files_redis_folder(files_t *files, const char *folder);
+// Looks for orphans now and then (sweep.c): folders of jobs, attempts and versions that nothing
+// refers to and that have not changed for orphan_s.
+void sweep_tick(dispatcher_t *d, int64_t now_ms);
 // remove.c: rm -r of root/path, which never follows a symbolic link.
 err_code_t remove_tree(const char *root, const char *path, err_t *err);
 

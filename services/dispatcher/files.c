@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "dispatcher_impl.h"
+#include "sweep_impl.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,12 +13,13 @@
 typedef struct doomed doomed_t;
 struct doomed {
     doomed_t *next;
+    sweep_t *sweep; // to look around for, or NULL: path is to be deleted
     char path[];
 };
 
 struct files {
     char *root, *redis; // redis: folder of its data when that is on this machine
-    int64_t reserve_bytes, probed_ms;
+    int64_t reserve_bytes, orphan_ms, probed_ms;
     const char *short_of; // the folder without space, or NULL
     uint64_t free_bytes;
     pthread_t thread;
@@ -46,7 +47,9 @@ static void *delete_all(void *arg) {
     files_t *files = arg;
     for (doomed_t *doomed; (doomed = next_doomed(files)) != NULL; free(doomed)) {
         err_t err;
-        if (remove_tree(files->root, doomed->path, &err) != ERR_OK)
+        if (doomed->sweep)
+            sweep_scan(doomed->sweep, files->root, files->orphan_ms);
+        else if (remove_tree(files->root, doomed->path, &err) != ERR_OK)
             log_warn("%s", err.message);
         else
             log_debug("removed %s", doomed->path);
@@ -54,10 +57,11 @@ static void *delete_all(void *arg) {
     return NULL;
 }
 
-files_t *files_new(dispatcher_t *d) {
+files_t *files_new(const conf_t *conf) {
     files_t *files = mem_zero(1, sizeof *files);
-    files->root = mem_dup(d->conf->files);
-    files->reserve_bytes = d->conf->disk_reserve_mb << 20;
+    files->root = mem_dup(conf->files);
+    files->reserve_bytes = conf->disk_reserve_mb << 20;
+    files->orphan_ms = conf->orphan_s * 1000;
     files->end = &files->first;
     pthread_mutex_init(&files->lock, NULL);
     pthread_cond_init(&files->wake, NULL);
@@ -101,20 +105,29 @@ static bool may_delete(const char *path) {
     return false;
 }
 
-void files_delete(files_t *files, const char *path) {
-    if (!may_delete(path)) {
-        log_debug("%s is left alone: it is not in the stack's layout", path);
-        return;
-    }
+static void put(files_t *files, const char *path, sweep_t *sweep) {
     size_t size = strlen(path) + 1;
     doomed_t *doomed = mem_alloc(sizeof *doomed + size);
     doomed->next = NULL;
+    doomed->sweep = sweep;
     memcpy(doomed->path, path, size);
     pthread_mutex_lock(&files->lock);
     *files->end = doomed;
     files->end = &doomed->next;
     pthread_cond_signal(&files->wake);
     pthread_mutex_unlock(&files->lock);
+}
+
+void files_scan(files_t *files, sweep_t *sweep) {
+    put(files, "", sweep);
+}
+
+void files_delete(files_t *files, const char *path) {
+    if (!may_delete(path)) {
+        log_debug("%s is left alone: it is not in the stack's layout", path);
+        return;
+    }
+    put(files, path, NULL);
 }
 
 void files_redis_folder(files_t *files, const char *folder) {
@@ -132,8 +145,7 @@ static bool is_short(files_t *files, const char *folder) {
     return true;
 }
 
-bool files_short(dispatcher_t *d, err_t *err) {
-    files_t *files = d->files;
+bool files_short(files_t *files, err_t *err) {
     int64_t now_ms = clock_mono_ms();
     if (files->probed_ms == 0 || now_ms - files->probed_ms >= PROBE_MS) {
         files->probed_ms = now_ms;
@@ -145,11 +157,7 @@ bool files_short(dispatcher_t *d, err_t *err) {
         return false;
     err_set(err, ERR_FULL, "only %llu MB are free below %s; %lld are kept in reserve",
             (unsigned long long)(files->free_bytes >> 20), files->short_of,
-            (long long)d->conf->disk_reserve_mb);
+            (long long)(files->reserve_bytes >> 20));
     err_remedy(err, "make room (inkling dataset rm, model rm), or lower disk_reserve_mb");
     return true;
-}
-
-void files_sweep(dispatcher_t *d) {
-    (void)d;
 }

@@ -394,7 +394,7 @@ void on_submit(dispatcher_t *d, const bus_message_t *message) {
     err_code_t code = job_check_kind(submit.kind, &err);
     if (code == ERR_OK)
         code = make_plan(d, submit.kind, submit.body, &plan, &err);
-    if (code == ERR_OK && files_short(d, &err))
+    if (code == ERR_OK && files_short(d->files, &err))
         code = ERR_FULL;
     if (code) {
         answer_error(d, &from, &err);
