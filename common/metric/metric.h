@@ -34,18 +34,10 @@
 
 // Upper bounds of a histogram's buckets in seconds, the same for all: 1-2.5-5 from 0.1 ms to 100 s.
 // What is above them all counts in the last one, +Inf.
-#define METRIC_BUCKETS(X)                                                                          \
-    X(0.0001)                                                                                      \
-    X(0.00025)                                                                                     \
-    X(0.0005)                                                                                      \
-    X(0.001)                                                                                       \
-    X(0.0025) X(0.005) X(0.01) X(0.025) X(0.05) X(0.1) X(0.25) X(0.5) X(1) X(2.5) X(5) X(10) X(25) \
-        X(50) X(100)
-enum {
-#define X(bound) +1
-    METRIC_BUCKET_COUNT = METRIC_BUCKETS(X) + 1 // with +Inf
-#undef X
-};
+#define METRIC_BUCKETS                                                                             \
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,   \
+        10, 25, 50, 100
+enum { METRIC_BUCKET_COUNT = sizeof((double[]){METRIC_BUCKETS}) / sizeof(double) + 1 }; // with +Inf
 
 typedef struct {
     _Atomic uint64_t value;
