@@ -127,7 +127,7 @@ static void nose(sketch_t *sketch) {
                        {tip.x + 0.95f * w, y - 0.01f}};
     crease(sketch, base, 5, 1.0f);
     color_t dark = color_times(p->skin, 0.3f);
-    for (float side = -1; side <= 1; side += 2)
+    for (int side = -1; side <= 1; side += 2)
         disc(sketch, (point_t){tip.x + side * 0.42f * w, y + 0.055f}, 0.2f * w, 0.022f, side * 0.3f,
              dark, FORM_FLAT, INK_NONE);
 }
@@ -175,7 +175,7 @@ static void mouth(sketch_t *sketch) {
     lips(sketch, m, w, curve, 0.09f * sketch->shot->open);
     sketch->brush->glow(sketch, (point_t){m.x, m.y + 0.13f + 2 * p->lip}, 0.7f * w, 0.04f, -0.2f);
     if (sketch->shot->smile > 0.4f)
-        for (float side = -1; side <= 1; side += 2) {
+        for (int side = -1; side <= 1; side += 2) {
             point_t fold[3] = {{m.x + side * (w + 0.05f), m.y - 0.2f},
                                {m.x + side * (w + 0.1f), m.y - 0.08f},
                                {m.x + side * (w + 0.08f), m.y + 0.03f}};
@@ -262,7 +262,7 @@ static void glasses(sketch_t *sketch) {
     point_t bridge[3] = {on_face(sketch, -gap, p->eye_y), on_face(sketch, 0, p->eye_y - 0.04f),
                          on_face(sketch, gap, p->eye_y)};
     line(sketch, bridge, 3, p->frame, 0.04f, 0.04f, 0.04f);
-    for (float side = -1; side <= 1; side += 2) {
+    for (int side = -1; side <= 1; side += 2) {
         float out = p->eye_x + fminf(0.27f, 0.85f * p->eye_x);
         point_t arm[2] = {on_face(sketch, side * out, p->eye_y - 0.05f),
                           {side * 1.02f * p->face_w, p->eye_y - 0.02f}};
@@ -282,7 +282,7 @@ static void freckles(sketch_t *sketch) {
 
 void features_draw(sketch_t *sketch) {
     const person_t *p = sketch->person;
-    for (float side = -1; side <= 1; side += 2) // cheeks
+    for (int side = -1; side <= 1; side += 2) // cheeks
         sketch->brush->glow(sketch, on_face(sketch, side * 0.55f * p->face_w, 0.33f), 0.16f, 0.12f,
                             0.07f);
     if (p->freckles)

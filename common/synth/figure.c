@@ -34,7 +34,7 @@ static void torso(sketch_t *sketch) {
                           {0.95f * n, 1.25f}, {1.25f * n, 1.42f},  {0.8f * s, 1.72f},
                           {s, 2.05f},         {1.1f * s, 3},       {1.15f * s, 6}};
     shape(sketch, points, 12, 5, &(material_t){p->cloth, FORM_TORSO, TEXTURE_CLOTH, 1.1f, 1});
-    for (float side = -1; side <= 1; side += 2)
+    for (int side = -1; side <= 1; side += 2)
         fold(sketch, side * 0.72f * s, 2.3f, side * 0.75f * s, 2.7f, side * 0.7f * s, 3.3f, 0.8f);
 }
 
@@ -60,7 +60,7 @@ static void collar(sketch_t *sketch) {
         return;
     float n = p->neck_w;
     color_t color = color_mix(p->cloth, (color_t){1, 1, 1}, 0.25f);
-    for (float side = -1; side <= 1; side += 2) {
+    for (int side = -1; side <= 1; side += 2) {
         point_t points[5] = {{side * 1.05f * n, 1.2f},
                              {side * 1.35f * n, 1.4f},
                              {side * 0.95f * n, 1.95f},

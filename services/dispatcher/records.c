@@ -126,8 +126,8 @@ err_code_t check_path(const char *what, const char *path, err_t *err) {
     for (const char *part = path; good && part; part = strchr(part, '/')) {
         part += *part == '/';
         size_t size = strcspn(part, "/");
-        good =
-            size > 0 && !(size == 1 && part[0] == '.') && strncmp(part, "..", size > 2 ? size : 2);
+        bool dots = size <= 2 && strncmp(part, "..", size) == 0;
+        good = size > 0 && !dots;
     }
     if (good)
         return ERR_OK;

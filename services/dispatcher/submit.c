@@ -22,6 +22,7 @@ typedef struct {
     } body;
     char dataset[PROTO_NAME_MAX + 1], model[PROTO_NAME_MAX + 1];
     uint64_t dataset_version, model_version;
+    char model_ref[PROTO_NAME_MAX + 32]; // name@version, which the body points to
 } plan_t;
 
 static const struct {
@@ -241,7 +242,7 @@ static void submitted(dispatcher_t *d, const item_t *item, const store_reply_t *
 
 static void put_refs(item_t *item, const plan_t *plan) {
     char text[PROTO_NAME_MAX + 32];
-    item_number(item, (uint64_t)((plan->dataset[0] != 0) + (plan->model[0] != 0)));
+    item_number(item, (plan->dataset[0] ? 1U : 0U) + (plan->model[0] ? 1U : 0U));
     if (plan->dataset[0]) {
         snprintf(text, sizeof text, "d:%s@%llu", plan->dataset,
                  (unsigned long long)plan->dataset_version);
@@ -326,19 +327,19 @@ static err_code_t take_versions(plan_t *plan, const store_reply_t *reply, err_t 
 
 // Writes the versions into the body, which is then the same for every attempt.
 static err_code_t fix_body(plan_t *plan, buf_t *out, err_t *err) {
-    char model[PROTO_NAME_MAX + 32] = "";
+    plan->model_ref[0] = 0;
     if (plan->model[0])
-        snprintf(model, sizeof model, "%s@%llu", plan->model,
+        snprintf(plan->model_ref, sizeof plan->model_ref, "%s@%llu", plan->model,
                  (unsigned long long)plan->model_version);
     if (plan->sort == TRAIN) {
         plan->body.train.dataset_version = plan->dataset_version;
-        plan->body.train.init = model;
+        plan->body.train.init = plan->model_ref;
     } else if (plan->sort == EVALUATE) {
         plan->body.evaluate.dataset_version = plan->dataset_version;
-        plan->body.evaluate.model = model;
+        plan->body.evaluate.model = plan->model_ref;
     } else if (plan->sort == PREDICT) {
         plan->body.predict.dataset_version = plan->dataset_version;
-        plan->body.predict.model = model;
+        plan->body.predict.model = plan->model_ref;
     }
     return proto_encode(type_of(plan->sort), &plan->body, out, err);
 }
