@@ -23,9 +23,11 @@ bool log_level_parse(const char *name, log_level_t *level);
 void log_write(log_level_t level, const char *const *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define log_debug(...) log_write(LOG_DEBUG, 0, __VA_ARGS__)
-#define log_info(...)  log_write(LOG_INFO, 0, __VA_ARGS__)
-#define log_warn(...)  log_write(LOG_WARN, 0, __VA_ARGS__)
-#define log_error(...) log_write(LOG_ERROR, 0, __VA_ARGS__)
+// Levels by number: foreign headers (CZMQ's) bring <syslog.h>, whose LOG_DEBUG and LOG_INFO are
+// other values and would be taken where a macro is expanded.
+#define log_debug(...) log_write((log_level_t)0, 0, __VA_ARGS__)
+#define log_info(...)  log_write((log_level_t)1, 0, __VA_ARGS__)
+#define log_warn(...)  log_write((log_level_t)2, 0, __VA_ARGS__)
+#define log_error(...) log_write((log_level_t)3, 0, __VA_ARGS__)
 
 #endif
