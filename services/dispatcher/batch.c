@@ -15,10 +15,18 @@
 #define WAITING_MAX    20000       // items; more are refused
 #define ITEM_BYTES_MAX (64u << 20) // arguments of one item; messages are smaller
 
+#define READ_SENDS_MAX 3 // of a question whose answer a broken connection took along
+
 typedef enum { SORT_CHANGE, SORT_WRITES, SORT_READ, SORT_OWN } sort_t;
 
 static const sort_t sorts[] = {
 #define X(name, sort) SORT_##sort,
+    SCRIPTS(X)
+#undef X
+};
+
+static const char *const names[] = {
+#define X(name, sort) #name,
     SCRIPTS(X)
 #undef X
 };
@@ -32,9 +40,10 @@ typedef struct call call_t;
 struct call {
     batch_t *batch;
     script_t script;
-    uint64_t number;
+    uint64_t number, epoch; // epoch: in which it was sent
     list_t items;
     int64_t sent_us;
+    int sends;
     call_t *next;
 };
 
@@ -208,9 +217,11 @@ static err_code_t send_call(batch_t *batch, call_t *call, err_t *err) {
         }
     }
     call->sent_us = clock_mono_us();
+    call->epoch = batch->d->leader.epoch;
     err_code_t code =
         store_call(batch->d->store, call->script, NULL, 0, args, count, on_reply, call, err);
     free(args);
+    call->sends += code == ERR_OK;
     if (code == ERR_OK && read)
         batch->reads++;
     else if (code == ERR_OK)
@@ -229,6 +240,8 @@ static void give_up(batch_t *batch, call_t *call, const err_t *err) {
     free(call);
 }
 
+// What the store does not take now goes to the head of the queue, and nothing passes it. A full
+// pipeline has replies to come, which call flush(); so does the next tick.
 static void send_or_keep(batch_t *batch, call_t *call) {
     err_t err;
     err_code_t code = send_call(batch, call, &err);
@@ -238,7 +251,8 @@ static void send_or_keep(batch_t *batch, call_t *call) {
         give_up(batch, call, &err);
         return;
     }
-    batch->open = code == ERR_FULL && batch->open; // the pipeline: its replies call flush
+    if (code == ERR_UNAVAILABLE)
+        batch->open = false;
     put_again(batch, call);
 }
 
@@ -286,7 +300,7 @@ static call_t *make_call(batch_t *batch, script_t script, uint64_t before) {
 static bool send_round(batch_t *batch) {
     uint64_t oldest_left = UINT64_MAX;
     bool sent = false;
-    for (int i = 0; i < SCRIPT_COUNT && batch->open; i++) {
+    for (int i = 0; i < SCRIPT_COUNT && batch->open && !batch->again; i++) {
         bool ordered = sorts[i] == SORT_WRITES;
         if (sorts[i] == SORT_READ || !batch->waiting[i].first)
             continue;
@@ -304,7 +318,7 @@ static bool send_round(batch_t *batch) {
 
 static void send_reads(batch_t *batch) {
     for (int i = 0; i < SCRIPT_COUNT; i++)
-        while (batch->open && sorts[i] == SORT_READ && batch->waiting[i].first &&
+        while (batch->open && !batch->again && sorts[i] == SORT_READ && batch->waiting[i].first &&
                batch->reads < READS_MAX) {
             call_t *call = make_call(batch, (script_t)i, UINT64_MAX);
             if (call)
@@ -312,23 +326,25 @@ static void send_reads(batch_t *batch) {
         }
 }
 
-static void flush(void *arg) {
-    batch_t *batch = arg;
+static void send_again(batch_t *batch) {
     while (batch->open && batch->again) {
         call_t *call = batch->again;
+        err_t err;
+        err_code_t code = send_call(batch, call, &err);
+        if (code == ERR_UNAVAILABLE)
+            batch->open = false;
+        if (code)
+            return; // it stays where it is
         batch->again = call->next;
         if (!batch->again)
             batch->again_end = &batch->again;
-        err_t err;
-        if (send_call(batch, call, &err) != ERR_OK) { // back to its place
-            call->next = batch->again;
-            batch->again = call;
-            if (!call->next)
-                batch->again_end = &call->next;
-            batch->open = false;
-        }
     }
-    while (batch->open && batch->changes < CALLS_MAX && send_round(batch)) {
+}
+
+static void flush(void *arg) {
+    batch_t *batch = arg;
+    send_again(batch);
+    while (batch->open && !batch->again && batch->changes < CALLS_MAX && send_round(batch)) {
     }
     send_reads(batch);
 }
@@ -381,7 +397,7 @@ static void deliver(batch_t *batch, call_t *call, const store_reply_t *reply) {
     const store_reply_t *list = !read && store_count(reply) > 1 ? store_item(reply, 1) : NULL;
     err_t err;
     if (!read && (!list || store_count(list) != call->items.count)) {
-        err_set(&err, ERR_INTERNAL, "script %s answered %zu of %zu items", "of the dispatcher",
+        err_set(&err, ERR_INTERNAL, "script %s answered %zu of %zu items", names[call->script],
                 list ? store_count(list) : 0, call->items.count);
         log_error("%s", err.message);
         give_up(batch, call, &err);
@@ -391,6 +407,22 @@ static void deliver(batch_t *batch, call_t *call, const store_reply_t *reply) {
     for (size_t i = 0; (item = list_take(&call->items)) != NULL; i++)
         finish_item(batch, item, read ? reply : store_item(list, i), NULL);
     free(call);
+}
+
+// Nothing was done: another epoch has begun since the call was sent. If that is our own, only these
+// are refused.
+static void fenced_off(batch_t *batch, call_t *call, const char *endpoint) {
+    dispatcher_t *d = batch->d;
+    char other[257];
+    err_t err;
+    if (call->epoch == d->leader.epoch) {
+        snprintf(other, sizeof other, "%s", endpoint);
+        put_again(batch, call); // refused with all the others
+        leader_lost(d, other);
+        return;
+    }
+    err_set(&err, ERR_NOT_LEADER, "another epoch has begun; ask again");
+    give_up(batch, call, &err);
 }
 
 static void on_reply(void *arg, const store_reply_t *reply, const err_t *err) {
@@ -406,21 +438,21 @@ static void on_reply(void *arg, const store_reply_t *reply, const err_t *err) {
         free_call(call); // the end of this process
         return;
     }
-    if (err && err->code == ERR_UNAVAILABLE) {
-        batch->open = false;
-        put_again(batch, call);
+    if (err && err->code == ERR_UNAVAILABLE) { // sent again by batch_resume(), or by the next tick
+        batch->open = batch->open && store_is_up(batch->d->store);
+        if (read && call->sends >= READ_SENDS_MAX)
+            give_up(batch, call, err); // its answer may be what breaks the connection
+        else
+            put_again(batch, call);
         return;
     }
     if (err && err->code == ERR_FULL && call->script == SCRIPT_report)
         report_full(batch, call);
     else if (err)
         give_up(batch, call, err);
-    else if (!read && strcmp(reply_text(reply, 0), "LEADER") == 0) {
-        char other[257];
-        snprintf(other, sizeof other, "%s", reply_text(reply, 1));
-        put_again(batch, call); // refused with all the others
-        leader_lost(batch->d, other);
-    } else
+    else if (!read && strcmp(reply_text(reply, 0), "LEADER") == 0)
+        fenced_off(batch, call, reply_text(reply, 1));
+    else
         deliver(batch, call, reply);
     bus_loop_defer(batch->d->loop, flush, batch);
 }
@@ -454,6 +486,8 @@ void batch_abandon(batch_t *batch, const err_t *err) {
 void batch_expire(batch_t *batch, int64_t now_ms) {
     err_t away;
     bool over = leader_patience_over(batch->d, now_ms);
+    if (batch->open && batch->again)
+        bus_loop_defer(batch->d->loop, flush, batch);
     if (over)
         leader_away(batch->d, &away);
     for (int i = 0; i < SCRIPT_COUNT && !batch->open; i++) {

@@ -131,7 +131,8 @@ static void on_tick(void *arg) {
     dispatcher_t *d = arg;
     int64_t now_ms = clock_mono_ms();
     proto_arena_reset(d->arena);
-    if (now_ms - d->last_tick_ms > d->conf->lease_ms / 4 + 10 * TICK_MS)
+    int64_t gap_ms = now_ms - d->last_tick_ms;
+    if (gap_ms > d->conf->lease_ms / 4 && gap_ms > 3 * TICK_MS)
         lease_grace(d->leases, now_ms); // this process was paused, and saw no renewal meanwhile
     d->last_tick_ms = now_ms;
     leader_tick(d, now_ms);

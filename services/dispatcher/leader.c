@@ -56,6 +56,7 @@ void leader_lost(dispatcher_t *d, const char *endpoint) {
 static void lead(dispatcher_t *d) {
     leader_t *leader = &d->leader;
     leader->state = LEADER_LEADING;
+    leader->held = false;
     lease_grace(d->leases, clock_mono_ms());
     batch_resume(d->batch);
     watch_start(d);
@@ -85,8 +86,14 @@ static void load_lease(dispatcher_t *d, const store_reply_t *item, int64_t now_m
 static void on_loaded(void *arg, const store_reply_t *reply, const err_t *err) {
     dispatcher_t *d = arg;
     leader_t *leader = &d->leader;
+    bool outdated = leader->outdated;
+    leader->loading = leader->outdated = false;
     if (leader->state != LEADER_LOADING || (err && err->code != ERR_INTERNAL))
-        return; // it begins anew when Redis is back
+        return; // it goes on when Redis is back
+    if (outdated) {
+        load_more(d);
+        return;
+    }
     if (err) {
         log_error("cannot read the leases: %s", err->message);
         leader->state = LEADER_UNKNOWN;
@@ -110,7 +117,8 @@ static void load_more(dispatcher_t *d) {
     store_bytes_t args[2] = {
         {from, (size_t)snprintf(from, sizeof from, "%llu", (unsigned long long)d->leader.loaded)},
         {most, (size_t)snprintf(most, sizeof most, "%d", LOAD_MAX)}};
-    store_call(d->store, SCRIPT_running, NULL, 0, args, 2, on_loaded, d, NULL);
+    d->leader.loading =
+        store_call(d->store, SCRIPT_running, NULL, 0, args, 2, on_loaded, d, NULL) == ERR_OK;
 }
 
 static void begin_epoch(dispatcher_t *d, uint64_t epoch) {
@@ -121,7 +129,9 @@ static void begin_epoch(dispatcher_t *d, uint64_t epoch) {
     leader->epoch = epoch;
     leader->state = LEADER_LOADING;
     leader->loaded = 0;
-    load_more(d);
+    leader->outdated = leader->loading;
+    if (!leader->loading)
+        load_more(d);
 }
 
 // --- Asking
@@ -130,7 +140,9 @@ static void begin_epoch(dispatcher_t *d, uint64_t epoch) {
 static void refused(dispatcher_t *d, const store_reply_t *reply) {
     leader_t *leader = &d->leader;
     bool schema = strcmp(reply_text(reply, 0), "SCHEMA") == 0;
-    if (leader->state == LEADER_LEADING)
+    char before[sizeof leader->why.message];
+    memcpy(before, leader->why.message, sizeof before);
+    if (leader->state == LEADER_LEADING || leader->state == LEADER_LOADING)
         step_down(d);
     leader->state = LEADER_UNKNOWN;
     if (schema) {
@@ -143,7 +155,20 @@ static void refused(dispatcher_t *d, const store_reply_t *reply) {
                 d->conf->redis);
         err_remedy(&leader->why, "give Inkling a Redis, or a database of it, of its own");
     }
-    log_error("%s", leader->why.message);
+    if (strcmp(before, leader->why.message) != 0) // it is asked again and again
+        log_error("%s; %s", leader->why.message, leader->why.remedy);
+}
+
+// Of every second while it leads, and when Redis is back.
+static void leads(dispatcher_t *d, uint64_t epoch, bool is_new) {
+    leader_t *leader = &d->leader;
+    bool led = leader->state == LEADER_LEADING || leader->state == LEADER_LOADING;
+    if (is_new || !led) // it may have stepped down in this epoch: what it knew is gone
+        begin_epoch(d, epoch);
+    else if (leader->state == LEADER_LOADING && !leader->loading)
+        load_more(d); // what is known already is left out
+    else if (leader->state == LEADER_LEADING && leader->held)
+        lead(d);
 }
 
 static void on_lead(void *arg, const store_reply_t *reply, const err_t *err) {
@@ -167,12 +192,7 @@ static void on_lead(void *arg, const store_reply_t *reply, const err_t *err) {
         leader->state = LEADER_FOLLOWING;
         snprintf(leader->other, sizeof leader->other, "%s", other);
     } else if (strcmp(word, "LEAD") == 0) {
-        if (reply_number(reply, 2))
-            begin_epoch(d, reply_number(reply, 1));
-        else if (leader->state == LEADER_LOADING)
-            load_more(d); // again, after an outage; what is known already is left out
-        else
-            lead(d);
+        leads(d, reply_number(reply, 1), reply_number(reply, 2) != 0);
     } else {
         refused(d, reply);
     }
@@ -204,6 +224,7 @@ void leader_down(dispatcher_t *d, const err_t *why) {
         leader->away_ms = clock_mono_ms();
     leader->store_up = false;
     leader->asking = false;
+    leader->held = true;
     leader->why = *why;
     log_warn("Redis: %s%s%s", why->message, why->remedy[0] ? "; " : "", why->remedy);
     batch_hold(d->batch);

@@ -21,12 +21,14 @@ typedef struct {
     bool store_up;
     uint64_t epoch; // 0: never led
     char id[33];
-    char other[257]; // endpoint of the leader that is followed
-    err_t why;       // of LEADER_UNKNOWN, or of the loss of Redis
-    int64_t away_ms; // when Redis was lost, or this began
-    int64_t due_ms;  // of the next question
-    uint64_t loaded; // leases so far
-    bool asking;
+    char other[257];      // endpoint of the leader that is followed
+    err_t why;            // of LEADER_UNKNOWN, or of the loss of Redis
+    int64_t away_ms;      // when Redis was lost, or this began
+    int64_t due_ms;       // of the next question
+    uint64_t loaded;      // leases so far
+    bool asking, loading; // a question is on its way
+    bool outdated;        // the answer to loading will be of an epoch before
+    bool held;            // Redis was lost since it began to serve
 } leader_t;
 
 err_code_t leader_init(dispatcher_t *d, err_t *err);
