@@ -30,13 +30,14 @@ void scene_open(scene_t *scene) {
     scene->dispatcher = conf_endpoint(scene->home, "dispatcher");
     scene->gateway = conf_endpoint(scene->home, "gateway");
     scene->arena = proto_arena_new();
-    registry_init(&scene->registry);
+    scene->registry = mem_alloc(sizeof *scene->registry);
+    registry_init(scene->registry);
     if (client_new(scene->gateway, "the gateway", &scene->client, &err))
         fail_msg("%s", err.message);
 }
 
 void scene_listen(scene_t *scene) {
-    registry_start(&scene->registry, scene->dispatcher);
+    registry_start(scene->registry, scene->dispatcher);
 }
 
 void scene_gateway(scene_t *scene, const char *const *args) {
@@ -69,7 +70,8 @@ static void end_gateway(scene_t *scene) {
 
 void scene_close(scene_t *scene) {
     end_gateway(scene);
-    registry_stop(&scene->registry);
+    registry_stop(scene->registry);
+    free(scene->registry);
     client_destroy(&scene->client);
     proto_arena_destroy(&scene->arena);
     proc_remove_home(scene->home);
@@ -127,7 +129,7 @@ void scene_model(scene_t *scene, const char *name, uint64_t version, int size, i
     if (fs_mkdirs(folder, &err) ||
         model_write(folder, &info, (const float *const *)data, NULL, digest, &err))
         fail_msg("%s", err.message);
-    registry_add(&scene->registry, name, version, folder + strlen(scene->home) + strlen("/files/"),
+    registry_add(scene->registry, name, version, folder + strlen(scene->home) + strlen("/files/"),
                  digest);
     for (int i = 0; i < count; i++)
         free(data[i]);

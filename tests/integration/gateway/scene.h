@@ -12,7 +12,7 @@
 typedef struct {
     char home[PROC_HOME_SIZE];
     char *dispatcher, *gateway; // endpoints
-    registry_t registry;
+    registry_t *registry;       // a failed test leaves its thread behind, and what it uses
     proc_t proc;
     client_t *client;
     proto_arena_t *arena; // of the last answer

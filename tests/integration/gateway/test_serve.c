@@ -62,8 +62,8 @@ static void answers_what_the_model_says(void **state) {
     scene_open(&scene);
     scene_model(&scene, "gray", 1, 16, 1, 2);
     scene_model(&scene, "colour", 1, 12, 3, 5);
-    registry_promote(&scene.registry, "gray", 1);
-    registry_promote(&scene.registry, "colour", 1);
+    registry_promote(scene.registry, "gray", 1);
+    registry_promote(scene.registry, "colour", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
@@ -96,7 +96,7 @@ static void a_bad_image_is_an_error_for_itself(void **state) {
     err_t err;
     scene_open(&scene);
     scene_model(&scene, "a", 1, 16, 1, 2);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     const char *args[] = {"--image-bytes", "60000", NULL};
     scene_gateway(&scene, args);
@@ -155,7 +155,7 @@ static void unknown_models_are_refused(void **state) {
     refused(&scene, "a@x", 10000, ERR_INVALID);
     assert_int_equal(scene_classify(&scene, "a", 1000, NULL, 0, &answer, &err), ERR_INVALID);
     // What was registered a moment ago is found, although no poll has told of it yet.
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     await_version(&scene, "a", 1);
     scene_close(&scene);
 }
@@ -166,7 +166,7 @@ static void any_version_is_loaded_on_demand(void **state) {
     scene_open(&scene);
     for (uint64_t version = 1; version <= 12; version++)
         scene_model(&scene, "a", version, 8, 1, 3);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
@@ -178,7 +178,7 @@ static void any_version_is_loaded_on_demand(void **state) {
     }
     check_all(&scene, "a", "a", 1, &image, 1);
     check_all(&scene, "a@3", "a", 3, &image, 1);
-    assert_int_equal(registry_shows(&scene.registry), 11); // a@3 was still loaded, a@1 is promoted
+    assert_int_equal(registry_shows(scene.registry), 11); // a@3 was still loaded, a@1 is promoted
     // The promoted one and eight more; the others gave their memory back.
     assert_true(proc_metric(&scene.proc, "inkling_gateway_models_loaded") == 9);
     scene_free_images(&image, 1);
@@ -242,7 +242,7 @@ static void promotions_under_load_lose_and_mix_nothing(void **state) {
     scene_open(&scene);
     scene_model(&scene, "a", 1, 8, 1, 4);
     scene_model(&scene, "a", 2, 16, 3, 4); // another recipe, too
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
@@ -256,7 +256,7 @@ static void promotions_under_load_lose_and_mix_nothing(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, load_client, &load), 0);
     for (int round = 0; round < 20; round++) {
         uint64_t version = 2 - (uint64_t)round % 2;
-        registry_promote(&scene.registry, "a", version);
+        registry_promote(scene.registry, "a", version);
         await_version(&scene, "a", version);
     }
     load.stop = true;
@@ -295,8 +295,8 @@ static void serves_from_the_cache_without_a_dispatcher(void **state) {
     scene_model(&scene, "a", 1, 8, 1, 2);
     scene_model(&scene, "a", 2, 8, 1, 2);
     scene_model(&scene, "b", 1, 8, 1, 2);
-    registry_promote(&scene.registry, "b", 1);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "b", 1);
+    registry_promote(scene.registry, "a", 1);
     // Neither dispatcher nor cache: alive, not ready, and says so.
     scene_gateway(&scene, NULL);
     await_detail(&scene, false, "dispatcher");
@@ -307,7 +307,7 @@ static void serves_from_the_cache_without_a_dispatcher(void **state) {
     await_version(&scene, "a", 1);
     scene_await_ready(&scene);
     // It goes, and what is known goes on being served, by a new process as well.
-    registry_stop(&scene.registry);
+    registry_stop(scene.registry);
     await_version(&scene, "b", 1);
     proc_kill(&scene.proc);
     scene_gateway(&scene, NULL);
@@ -320,7 +320,7 @@ static void serves_from_the_cache_without_a_dispatcher(void **state) {
     refused(&scene, "a@2", 100, ERR_UNAVAILABLE);
     await_detail(&scene, true, "away");
     // It comes again, with news.
-    registry_promote(&scene.registry, "a", 2);
+    registry_promote(scene.registry, "a", 2);
     scene_listen(&scene);
     await_version(&scene, "a", 2);
     await_version(&scene, "", 2);
@@ -343,17 +343,17 @@ static void a_dispatcher_that_hangs_is_asked_again(void **state) {
     scene_open(&scene);
     scene_model(&scene, "a", 1, 8, 1, 2);
     scene_model(&scene, "a", 2, 8, 1, 2);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
-    registry_silence(&scene.registry, true);
+    registry_silence(scene.registry, true);
     refused(&scene, "a@2", 200, ERR_UNAVAILABLE);
     await_version(&scene, "a", 1);
-    registry_silence(&scene.registry, false);
+    registry_silence(scene.registry, false);
     proto_bytes_t image = scene_image(&scene, 3);
     check_all(&scene, "a@2", "a", 2, &image, 1);
-    registry_promote(&scene.registry, "a", 2);
+    registry_promote(scene.registry, "a", 2);
     await_version(&scene, "a", 2);
     scene_free_images(&image, 1);
     scene_close(&scene);
@@ -388,12 +388,12 @@ static void damaged_models_are_named(void **state) {
     char *gone = scene_model_file(&scene, "c", 1, "model.json");
     unlink(gone);
     free(gone);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
     proto_bytes_t image = scene_image(&scene, 6);
-    registry_promote(&scene.registry, "a", 2);
+    registry_promote(scene.registry, "a", 2);
     await_detail(&scene, true, "model.safetensors"); // ready: the old one is served
     check_all(&scene, "a", "a", 1, &image, 1);
     err_t err = refused(&scene, "a@2", 10000, ERR_CORRUPT);
@@ -403,7 +403,7 @@ static void damaged_models_are_named(void **state) {
     assert_non_null(strstr(err.message, "model.safetensors"));
     err = refused(&scene, "c@1", 10000, ERR_NOT_FOUND);
     assert_non_null(strstr(err.message, "c@1"));
-    registry_promote(&scene.registry, "b", 1);
+    registry_promote(scene.registry, "b", 1);
     await_detail(&scene, true, "b@1");
     refused(&scene, "b", 10000, ERR_CORRUPT);
     refused(&scene, "", 10000, ERR_CORRUPT); // promoted last: not silently another model
@@ -414,7 +414,7 @@ static void damaged_models_are_named(void **state) {
     await_version(&scene, "a", 2);
     check_all(&scene, "a", "a", 2, &image, 1);
     // A registered folder outside the stack's files is not read.
-    registry_add(&scene.registry, "d", 1, "../files/models/a/1", "");
+    registry_add(scene.registry, "d", 1, "../files/models/a/1", "");
     err = refused(&scene, "d@1", 10000, ERR_CORRUPT);
     assert_non_null(strstr(err.message, ".."));
     scene_free_images(&image, 1);
@@ -426,7 +426,7 @@ static void idles_without_work(void **state) {
     scene_t scene;
     scene_open(&scene);
     scene_model(&scene, "a", 1, 8, 1, 2);
-    registry_promote(&scene.registry, "a", 1);
+    registry_promote(scene.registry, "a", 1);
     scene_listen(&scene);
     scene_gateway(&scene, NULL);
     scene_await_ready(&scene);
