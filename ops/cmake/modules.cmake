@@ -17,11 +17,12 @@ function(inkling_module name)
   target_link_libraries(${name} PUBLIC ${M_LINKS} PRIVATE ${M_PRIVATE_LINKS})
 endfunction()
 
-# inkling_program(NAME SOURCES a.c ... LINKS target ...): an executable in build/bin.
+# inkling_program(NAME SOURCES a.c ... LINKS target ...): an executable in build/bin, installed to bin.
 function(inkling_program name)
   cmake_parse_arguments(P "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${P_SOURCES})
   target_link_libraries(${name} PRIVATE ${P_LINKS})
+  install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
 
 # inkling_test(NAME SOURCES a.c ... LINKS target ... [LABEL unit] [TIMEOUT seconds]): a cmocka program run by ctest.
