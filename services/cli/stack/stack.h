@@ -1,0 +1,53 @@
+// The stack of one home on this machine: a private redis-server and the services, kept running by a
+// supervisor.
+//
+//   <home>/pids/NAME.pid   "PID START RESTARTS": who runs as NAME; START is the process' start
+//   time,
+//                          so that a reused number is not taken for it. The process holds a lock on
+//                          the file for as long as it lives: there is never a second NAME.
+//   <home>/logs/NAME.log   what it writes to stdout and stderr; NAME.log.1 … are older
+//   <home>/redis/          Redis' append-only file
+//
+// When the supervisor is killed the services go on without it; the next stack_up() takes them over,
+// and stack_down() ends them. Several homes do not know of each other.
+#ifndef INKLING_CLI_STACK_STACK_H
+#define INKLING_CLI_STACK_STACK_H
+
+#include "conf/conf.h"
+
+#include <jansson.h>
+
+// name, program, most time to end by itself. In the order of their start; those of one rank end
+// together, the highest rank first.
+#define STACK_SERVICES(X)                                                                          \
+    X("redis", "redis-server", 0, 15000)                                                           \
+    X("dispatcher", "inkling-dispatcher", 1, 10000)                                                \
+    X("ingest-0", "inkling-ingest", 2, 45000)                                                      \
+    X("trainer-0", "inkling-trainer", 2, 45000)                                                    \
+    X("gateway-0", "inkling-gateway", 2, 10000)
+
+typedef struct {
+    const conf_t *conf;
+    char *const *settings; // "--lease-ms=3000" …, NULL: options for every service. Of those that
+                           // name places conf has the last word: the services start elsewhere
+    bool detach;           // return when all is ready; otherwise stay until told to end
+    int64_t wait_ms;       // for all to be ready
+} stack_up_t;
+
+// Starts what does not run. When a supervisor is there already (*already = true) it waits until all
+// is ready. After a failure nothing of the stack runs; the message names the culprit, and
+// its last log lines, if there are any, go to tail. Without detach it returns after SIGINT, SIGTERM
+// or SIGHUP, when all has ended.
+err_code_t stack_up(const stack_up_t *up, bool *already, buf_t *tail, err_t *err);
+
+// Ends supervisor and services, those of a killed supervisor too; what does not end in its time is
+// killed. *stopped: processes that were there. Progress goes to the log.
+err_code_t stack_down(const conf_t *conf, int *stopped, err_t *err);
+
+// {"home", "supervisor", "services": […], "redis", "gateway"}: new reference. *ready: all is.
+json_t *stack_status(const conf_t *conf, bool *ready);
+
+// A supervisor, or a service of a killed one, runs.
+bool stack_is_up(const char *home);
+
+#endif
