@@ -1,0 +1,165 @@
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "cli_impl.h"
+#include "stack/stack.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAUSE_MS 200
+
+// --- Ctrl-C
+
+static volatile bool interrupted;
+
+static void on_interrupt(int number) {
+    (void)number;
+    interrupted = true;
+}
+
+void cli_catch_interrupts(void) {
+    struct sigaction action = {.sa_handler = on_interrupt}; // without SA_RESTART: waits end
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void) {
+    return interrupted;
+}
+
+const volatile bool *cli_interrupt_flag(void) {
+    return &interrupted;
+}
+
+// --- Questions
+
+int64_t cli_patience_ms(const cli_t *cli) {
+    char *own = conf_endpoint(cli->conf.home, "dispatcher");
+    bool elsewhere = strcmp(own, cli->conf.dispatcher) != 0;
+    free(own);
+    return elsewhere || stack_is_up(cli->conf.home) ? CLI_PATIENCE_MS : CLI_ABSENT_MS;
+}
+
+err_code_t cli_ask_once(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                        void *reply, int64_t timeout_ms, err_t *err) {
+    if (!cli->dispatcher) {
+        err_code_t code = client_new(cli->conf.dispatcher, "the dispatcher", &cli->dispatcher, err);
+        if (code)
+            return code;
+    }
+    return client_request(cli->dispatcher, type, message, NULL, 0, reply_type, reply, cli->arena,
+                          timeout_ms, &interrupted, err);
+}
+
+err_code_t cli_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                   void *reply, err_t *err) {
+    int64_t end_ms = clock_mono_ms() + cli_patience_ms(cli);
+    for (;;) {
+        int64_t left = end_ms - clock_mono_ms();
+        err_code_t code = cli_ask_once(cli, type, message, reply_type, reply,
+                                       left > PAUSE_MS ? left : PAUSE_MS, err);
+        if (code != ERR_UNAVAILABLE || clock_mono_ms() + PAUSE_MS > end_ms)
+            return code;
+        clock_sleep_ms(PAUSE_MS); // it is there, but has no Redis
+    }
+}
+
+// --- Names and paths
+
+err_code_t cli_reference(const char *text, const char *what, char name[PROTO_NAME_MAX + 1],
+                         uint64_t *version, err_t *err) {
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const char *at = strchr(text, '@');
+    size_t size = at ? (size_t)(at - text) : strlen(text);
+    *version = 0;
+    if (size == 0 || size > PROTO_NAME_MAX || strspn(text, letters) != size) {
+        err_set(err, ERR_USAGE, "'%s' is no name of a %s", text, what);
+        return err_remedy(err, "names are 1 to %d letters, digits, dots, dashes, underscores",
+                          PROTO_NAME_MAX);
+    }
+    memcpy(name, text, size);
+    name[size] = 0;
+    if (!at)
+        return ERR_OK;
+    const char *digits = at + 1;
+    size_t length = strlen(digits);
+    if (length > 0 && length <= 15 && strspn(digits, "0123456789") == length)
+        *version = strtoull(digits, NULL, 10);
+    if (*version > 0)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "'%s' names no version of a %s", text, what);
+    return err_remedy(err, "write %s@1, or %s alone", name, name);
+}
+
+err_code_t cli_reference_exact(const char *text, const char *what, char name[PROTO_NAME_MAX + 1],
+                               uint64_t *version, err_t *err) {
+    err_code_t code = cli_reference(text, what, name, version, err);
+    if (code || *version > 0)
+        return code;
+    err_set(err, ERR_USAGE, "'%s' names no version of the %s", text, what);
+    return err_remedy(err, "write %s@VERSION; `inkling %ss` lists them", name,
+                      strcmp(what, "model") == 0 ? "model" : "dataset");
+}
+
+char *cli_absolute(const char *path) {
+    char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+    char *absolute = here ? fs_join(here, path) : mem_dup(path);
+    free(here);
+    return absolute;
+}
+
+// --- Main
+
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (verb_in_list("--json --json=true --json=yes --json=1 --json=on", argv[i]))
+            return true;
+    return false;
+}
+
+// Settings come from the file, the environment, and those options that are settings.
+static err_code_t load_settings(cli_t *cli, err_t *err) {
+    char *argv[CLI_SETTINGS_MAX + 2] = {"inkling"};
+    int argc = 1;
+    for (char **setting = cli->call.settings; setting && *setting; setting++) {
+        if (argc > CLI_SETTINGS_MAX)
+            return err_set(err, ERR_USAGE, "more than %d settings are given", CLI_SETTINGS_MAX);
+        argv[argc++] = *setting;
+    }
+    return conf_load(&cli->conf, &argc, argv, err);
+}
+
+static err_code_t run(cli_t *cli, int argc, char **argv, int *exit_code, err_t *err) {
+    err_code_t code = call_parse(argc, argv, &cli->call, err);
+    if (code)
+        return code;
+    if (call_flag(&cli->call, "help"))
+        return verb_help(cli, exit_code, err);
+    code = load_settings(cli, err);
+    return code ? code : cli->call.verb->run(cli, exit_code, err);
+}
+
+int cli_main(int argc, char **argv) {
+    cli_t cli = {.arena = proto_arena_new()};
+    int exit_code = 0;
+    err_t err = {0};
+    say_setup(wants_json(argc, argv));
+    signal(SIGPIPE, SIG_IGN);
+    log_setup(NULL, LOG_WARN, false);
+    if (run(&cli, argc, argv, &exit_code, &err) != ERR_OK)
+        exit_code = say_error(&err, NULL);
+    if (exit_code && err.code == ERR_CANCELLED && interrupted)
+        exit_code = CLI_STOPPED;
+    client_destroy(&cli.dispatcher);
+    proto_arena_destroy(&cli.arena);
+    conf_release(&cli.conf);
+    call_release(&cli.call);
+    if (fflush(stdout) != 0 && exit_code == 0)
+        exit_code = 1;
+    return exit_code;
+}

@@ -1,0 +1,32 @@
+// What people see of a running job, on stderr: a bar that is redrawn on a terminal, plain lines
+// elsewhere, nothing with --json.
+#ifndef INKLING_CLI_PROGRESS_IMPL_H
+#define INKLING_CLI_PROGRESS_IMPL_H
+
+#include "proto/json.h"
+#include "say_impl.h"
+
+enum { PROGRESS_WINDOW = 16 };
+
+typedef struct {
+    bool silent, terminal, drawn;
+    double done, total;
+    struct {
+        double done;
+        int64_t at_ms;
+    } window[PROGRESS_WINDOW]; // the newest figures, a ring; for the rate
+    size_t seen;
+    int64_t drawn_ms;
+    int tenth; // last tenth that was told as a line
+} progress_t;
+
+void progress_init(progress_t *progress);
+// An event of the job.
+void progress_event(progress_t *progress, const proto_event_t *event);
+// A line of the command's own, above the bar.
+void progress_note(progress_t *progress, say_style_t style, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+// Takes the bar away.
+void progress_end(progress_t *progress);
+
+#endif

@@ -1,0 +1,63 @@
+#include "result_impl.h"
+
+#include "table_impl.h"
+#include "verbs_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MATRIX_MAX 10 // classes; a larger matrix fits no terminal
+
+// The classes as lines of the truth, what they were taken for as columns.
+static void print_confusion(const json_t *rows, const json_t *classes) {
+    size_t count = json_array_size(rows), i, j;
+    const json_t *row, *cell;
+    if (count < 2 || count > MATRIX_MAX || json_array_size(classes) != count)
+        return;
+    buf_t heads;
+    buf_init(&heads, 1 << 16);
+    buf_puts(&heads, "is / was taken for");
+    json_array_foreach(classes, i, cell) {
+        // '|' separates the heads
+        char *label = mem_dup(json_string_value(cell) ? json_string_value(cell) : "");
+        for (char *c = label; *c; c++)
+            *c = *c == '|' ? '/' : *c;
+        buf_printf(&heads, "|>%s", label);
+        free(label);
+    }
+    table_t *table = table_new(heads.data);
+    json_array_foreach(rows, i, row) {
+        table_cell(table, SAY_PLAIN, "%s", json_string_value(json_array_get(classes, i)));
+        for (j = 0; j < count; j++)
+            table_cell(table, i == j ? SAY_GOOD : SAY_PLAIN, "%lld",
+                       (long long)json_integer_value(json_array_get(row, j)));
+    }
+    putchar('\n');
+    table_print(&table, NULL);
+    buf_release(&heads);
+}
+
+static void put_test(table_t *table, const json_t *test) {
+    buf_t text;
+    buf_init(&text, 1 << 16);
+    say_pairs(&text, test, "confusion");
+    table_pair(table, "test", "%s", text.data ? text.data : "");
+    buf_release(&text);
+}
+
+void result_print(const json_t *document) {
+    const char *key;
+    const json_t *value, *test = json_object_get(document, "test");
+    const json_t *rows = json_object_get(json_is_object(test) ? test : document, "confusion");
+    table_t *table = table_new("");
+    json_object_foreach((json_t *)document, key, value) {
+        if (strcmp(key, "test") == 0 && json_is_object(value))
+            put_test(table, value);
+        else if (!verb_in_list("job state history confusion", key) && !json_is_null(value))
+            table_value(table, key, value);
+    }
+    printf("%sjob %s succeeded%s\n", say_style(stdout, SAY_GOOD),
+           json_string_value(json_object_get(document, "job")), say_style(stdout, SAY_PLAIN));
+    table_print(&table, NULL);
+    print_confusion(rows, json_object_get(document, "classes"));
+}

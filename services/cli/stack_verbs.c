@@ -1,0 +1,134 @@
+// up, down, status.
+#include "cli_impl.h"
+#include "stack/stack.h"
+#include "table_impl.h"
+
+#include <string.h>
+
+// --- status
+
+static const char *text_of(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void put_number(table_t *table, const json_t *value) {
+    if (json_is_integer(value))
+        table_cell(table, SAY_PLAIN, "%lld", (long long)json_integer_value(value));
+    else
+        table_cell(table, SAY_DIM, "-");
+}
+
+static void put_service(table_t *table, const char *name, const json_t *service) {
+    bool ready = json_is_true(json_object_get(service, "ready"));
+    bool alive = json_is_integer(json_object_get(service, "pid"));
+    const json_t *uptime = json_object_get(service, "uptime_ms");
+    char age[32] = "-";
+    if (json_is_integer(uptime))
+        say_duration((double)json_integer_value(uptime), age);
+    table_cell(table, SAY_BOLD, "%s", name);
+    table_cell(table, ready ? SAY_GOOD : SAY_BAD, "%s",
+               ready   ? "ready"
+               : alive ? "not ready"
+                       : "away");
+    put_number(table, json_object_get(service, "pid"));
+    table_cell(table, SAY_PLAIN, "%s", age);
+    put_number(table, json_object_get(service, "restarts"));
+    table_cell(table, SAY_DIM, "%s", text_of(service, "detail"));
+}
+
+static void print_status(const json_t *status) {
+    table_t *table = table_new("service|state|>process|>up for|>restarts|detail");
+    put_service(table, "redis", json_object_get(status, "redis"));
+    size_t i;
+    const json_t *service, *services = json_object_get(status, "services");
+    json_array_foreach(services, i, service) put_service(table, text_of(service, "name"), service);
+    table_print(&table, NULL);
+    bool supervised =
+        json_is_integer(json_object_get(json_object_get(status, "supervisor"), "pid"));
+    printf("\nhome %s%s\n", text_of(status, "home"),
+           supervised ? "" : "; no supervisor: nothing is restarted when it dies");
+}
+
+static void show_status(json_t *status) {
+    if (say_is_json()) {
+        say_json(status);
+    } else {
+        print_status(status);
+        json_decref(status);
+    }
+}
+
+err_code_t verb_status(cli_t *cli, int *exit_code, err_t *err) {
+    (void)err;
+    bool ready;
+    json_t *status = stack_status(&cli->conf, &ready);
+    show_status(status);
+    *exit_code = ready ? 0 : 4;
+    if (!ready && !say_is_json())
+        fprintf(stderr, "%s\n",
+                stack_is_up(cli->conf.home)
+                    ? "Not all of the stack is ready."
+                    : "The stack is down: `inkling up --detach` starts it.");
+    return ERR_OK;
+}
+
+// --- up and down
+
+static void print_tail(const buf_t *tail) {
+    if (tail->size == 0 || say_is_json())
+        return;
+    fprintf(stderr, "Its last log lines:\n%s", tail->data);
+    if (tail->data[tail->size - 1] != '\n')
+        fputc('\n', stderr);
+}
+
+// The failure with the culprit's log, printed here because the log belongs to it.
+static int start_failed(const err_t *failure, const buf_t *tail) {
+    json_t *more = json_object();
+    json_object_set_new(more, "log", say_json_text(tail->size > 0 ? tail->data : ""));
+    int exit_code = say_error(failure, more);
+    json_decref(more);
+    print_tail(tail);
+    return exit_code;
+}
+
+err_code_t verb_up(cli_t *cli, int *exit_code, err_t *err) {
+    stack_up_t up = {.conf = &cli->conf,
+                     .settings = cli->call.settings,
+                     .detach = call_flag(&cli->call, "detach"),
+                     .wait_ms = (int64_t)call_number(&cli->call, "wait_ms")};
+    buf_t tail;
+    buf_init(&tail, 1 << 16);
+    bool already;
+    err_code_t code = stack_up(&up, &already, &tail, err);
+    if (code) {
+        *exit_code = start_failed(err, &tail);
+    } else if (up.detach || already) {
+        bool ready;
+        json_t *status = stack_status(&cli->conf, &ready);
+        if (already && !say_is_json())
+            puts("It runs already.");
+        show_status(status);
+    } else if (say_is_json()) {
+        say_json(json_pack("{s:o, s:b}", "home", say_json_text(cli->conf.home), "ended", true));
+    }
+    buf_release(&tail);
+    return ERR_OK;
+}
+
+err_code_t verb_down(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    int stopped;
+    err_code_t code = stack_down(&cli->conf, &stopped, err);
+    if (code)
+        return code;
+    if (say_is_json())
+        say_json(
+            json_pack("{s:o, s:i}", "home", say_json_text(cli->conf.home), "stopped", stopped));
+    else if (stopped > 0)
+        printf("The stack is down: %d processes have ended.\n", stopped);
+    else
+        puts("Nothing of the stack was running.");
+    return ERR_OK;
+}
