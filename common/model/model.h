@@ -50,6 +50,11 @@ void model_info_release(model_info_t *info);
 err_code_t model_write(const char *folder, model_info_t *info, const float *const *best,
                        const float *const *last, char digest[DIGEST_HEX_SIZE], err_t *err);
 
+// Replaces what an existing model.json says about itself (info.about), before its digest is
+// registered: for what is known only once the model can be opened, its test. digest: the new one.
+err_code_t model_describe(const char *folder, json_t *about, char digest[DIGEST_HEX_SIZE],
+                          err_t *err);
+
 typedef struct model model_t;
 
 // Maps the weights and checks every size and SHA-256. digest: the one that was registered, or NULL.

@@ -105,3 +105,17 @@ err_code_t model_write(const char *folder, model_info_t *info, const float *cons
     prep_recipe_hash(&info->recipe, info->recipe_hash);
     return json_write(folder, info, files, digest, err);
 }
+
+err_code_t model_describe(const char *folder, json_t *about, char digest[DIGEST_HEX_SIZE],
+                          err_t *err) {
+    json_file_t files[JSON_FILES];
+    model_info_t info;
+    err_code_t code = json_read(folder, &info, files, digest, err);
+    if (code)
+        return code;
+    json_decref(info.about);
+    info.about = json_incref(about);
+    code = json_write(folder, &info, files, digest, err);
+    model_info_release(&info);
+    return code;
+}
