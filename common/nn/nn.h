@@ -51,6 +51,14 @@ const char *nn_choices(const nn_t *nn);
 bool nn_exact(const nn_t *nn);
 const nn_spec_t *nn_spec(const nn_t *nn);
 
+// For a program's main() to call before anything else. Threads that wait for each other at the end
+// of a loop spin for milliseconds by default, which is a little faster on idle cores and up to a
+// hundred times slower where other processes want the cores too. The library that runs the threads
+// reads the environment once, while it is loaded: unless OMP_WAIT_POLICY or GOMP_SPINCOUNT is
+// there, this sets the former to "passive" and executes the program again. It returns if that is
+// done or impossible.
+void nn_wait_passively(char **argv);
+
 // The names of the backends in this build, best first; NULL behind the last.
 const char *nn_backend_name(int index);
 // The best vector ISA of this host, as far as processor and kernel support it: "amx", "avx512",

@@ -112,6 +112,7 @@ static err_code_t serve(bench_t *bench, err_t *err) {
 }
 
 int main(int argc, char **argv) {
+    nn_wait_passively(argv);
     bench_t bench = {.batch = 32};
     nn_options_t options = {.backend = "auto", .precision = "auto", .training = true, .seed = 1};
     for (int i = 1; i + 1 < argc; i += 2) {
