@@ -142,6 +142,7 @@ static err_code_t make_version(decoder_t *decoder, err_t *err) {
     if (code)
         return code;
     remove_left_overs(decoder);
+    ingest_sweep(decoder->folder);
     code = ingest_run(&options, on_progress, decoder, &decoder->result, err);
     prep_shutdown();
     if (code == ERR_OK && child_stop(decoder->child) == CHILD_CANCEL) {

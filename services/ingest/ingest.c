@@ -1,16 +1,12 @@
 #include "ingest/ingest.h"
 #include "base/clock.h"
-#include "base/fs.h"
-#include "base/log.h"
 #include "match_impl.h"
 #include "read_impl.h"
 #include "split_impl.h"
+#include "stage_impl.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PROGRESS_MS 100
 
@@ -29,7 +25,7 @@ typedef struct {
     scan_classes_t classes;
     shard_index_t files;
     previous_t *previous;
-    char *folder; // out + ".tmp-…", while it exists
+    stage_t stage;
     spool_t *spool;
     uint8_t *pixels; // of one image
     prep_recipe_t recipe;
@@ -88,50 +84,6 @@ static void fill_result(const run_t *run, ingest_result_t *result) {
         result->classes[i] = mem_dup(classes->names[i]);
     prep_recipe_hash(&run->recipe, result->recipe_hash);
     count_files(&run->files, result);
-}
-
-// ---- the folder that becomes the version ----
-
-static err_code_t check_out(const ingest_options_t *options, err_t *err) {
-    struct stat info;
-    if (lstat(options->out, &info) != 0)
-        return ERR_OK;
-    return err_set(err, ERR_CONFLICT, "%s exists already", options->out);
-}
-
-static err_code_t open_folder(run_t *run, err_t *err) {
-    run->folder = mem_format("%s.tmp-XXXXXX", run->options->out);
-    if (!mkdtemp(run->folder)) {
-        err_code_t code = err_set_errno(err, "cannot make the folder %s", run->folder);
-        free(run->folder);
-        run->folder = NULL;
-        return code;
-    }
-    size_t bytes = prep_recipe_bytes(&run->recipe);
-    run->pixels = mem_alloc(bytes);
-    return spool_open(run->folder, bytes, &run->spool, err);
-}
-
-static void remove_folder(run_t *run) {
-    err_t err;
-    if (run->folder && fs_remove_all(run->folder, &err) != ERR_OK)
-        log_warn("%s stays: %s", run->folder, err.message);
-    free(run->folder);
-    run->folder = NULL;
-}
-
-// The folder gets its name, and is a version from then on.
-static err_code_t publish(run_t *run, err_t *err) {
-    err_code_t code = check_out(run->options, err);
-    if (!code)
-        code = fs_rename(run->folder, run->options->out, err);
-    if (code && access(run->folder, F_OK) != 0) // renamed, but the disk has not confirmed it
-        fs_remove_all(run->options->out, NULL);
-    if (code)
-        return code;
-    free(run->folder);
-    run->folder = NULL;
-    return ERR_OK;
 }
 
 // ---- writing ----
@@ -204,7 +156,7 @@ static err_code_t write_version(run_t *run, ingest_result_t *result, err_t *err)
                          .classes = run->classes.names};
     shard_writer_t *writer = NULL;
     sums_t sums = {0};
-    err_code_t code = shard_writer_open(run->folder, &info, &writer, err);
+    err_code_t code = shard_writer_open(run->stage.folder, &info, &writer, err);
     if (!code)
         code = write_images(run, writer, &sums, err);
     if (!code) {
@@ -216,7 +168,7 @@ static err_code_t write_version(run_t *run, ingest_result_t *result, err_t *err)
         info.duplicates = result->duplicates;
         info.conflicts = result->conflicts;
         previous_keep_gone(run->previous, &run->files);
-        code = shard_index_write(run->folder, run->classes.names, &run->files, err);
+        code = shard_index_write(run->stage.folder, run->classes.names, &run->files, err);
     }
     if (!code)
         code = shard_writer_finish(&writer, result->digest, err);
@@ -229,8 +181,15 @@ static err_code_t write_version(run_t *run, ingest_result_t *result, err_t *err)
 
 // ---- all ----
 
+static err_code_t open_stage(run_t *run, err_t *err) {
+    size_t bytes = prep_recipe_bytes(&run->recipe);
+    run->pixels = mem_alloc(bytes);
+    err_code_t code = stage_open(run->options->out, &run->stage, err);
+    return code ? code : spool_open(run->stage.folder, bytes, &run->spool, err);
+}
+
 static err_code_t read_files(run_t *run, err_t *err) {
-    err_code_t code = open_folder(run, err);
+    err_code_t code = open_stage(run, err);
     if (code)
         return code;
     const read_all_t job = {.options = run->options,
@@ -257,14 +216,14 @@ static err_code_t make_version(run_t *run, ingest_result_t *result, err_t *err) 
         code = write_version(run, result, err);
     if (!code)
         code = tell(run, true, err);
-    return code ? code : publish(run, err);
+    return code ? code : stage_publish(&run->stage, run->options->out, err);
 }
 
 static err_code_t look(run_t *run, err_t *err) {
     const ingest_options_t *options = run->options;
     err_code_t code = prep_recipe_check(&options->recipe, err);
     if (!code)
-        code = check_out(options, err);
+        code = stage_check(options->out, err);
     if (!code)
         code = scan_classes(options, &run->classes, err);
     if (!code)
@@ -300,7 +259,7 @@ err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progre
     if (code)
         ingest_result_release(result);
     spool_close(&run.spool);
-    remove_folder(&run);
+    stage_discard(&run.stage);
     previous_close(&run.previous);
     shard_index_release(&run.files);
     scan_classes_release(&run.classes);

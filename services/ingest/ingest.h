@@ -102,4 +102,8 @@ typedef bool ingest_progress_t(void *context, const ingest_state_t *state);
 err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progress, void *context,
                       ingest_result_t *result, err_t *err);
 
+// Removes from a folder of versions what killed runs left there, whoever's they were: folders named
+// …".tmp-"… that no run holds and that are older than a minute.
+void ingest_sweep(const char *folder);
+
 #endif

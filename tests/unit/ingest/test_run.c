@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "tree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -597,6 +598,38 @@ static bool kill_self(void *context, const ingest_state_t *state) {
     return true;
 }
 
+static void age_left_overs(const tree_t *tree) {
+    const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    DIR *folder = opendir(tree->root);
+    assert_non_null(folder);
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        if (strstr(entry->d_name, ".tmp-")) {
+            char *path = fs_join(tree->root, entry->d_name);
+            assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+            free(path);
+        }
+    closedir(folder);
+}
+
+// What a run holds is not swept away, however old.
+static bool sweep(void *context, const ingest_state_t *state) {
+    (void)state;
+    age_left_overs(context);
+    ingest_sweep(((const tree_t *)context)->root);
+    return true;
+}
+
+static void held_folders_stay(void **state) {
+    (void)state;
+    tree_t tree = two_classes(12);
+    ingest_options_t options = tree_options(&tree, 1, 0);
+    ingest_result_t result;
+    assert_int_equal(ingest_run(&options, sweep, &tree, &result, NULL), ERR_OK);
+    ingest_result_release(&result);
+    tree_options_free(&options);
+    tree_end(&tree);
+}
+
 static void killed(void **state) {
     (void)state;
     tree_t tree = two_classes(12);
@@ -613,8 +646,15 @@ static void killed(void **state) {
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         assert_int_equal(access(options.out, F_OK), -1);
     }
-    assert_int_equal(tree_left_overs(&tree, &options), 2); // .tmp-…, for the next attempt to clear
+    assert_int_equal(tree_left_overs(&tree, &options), 2); // .tmp-…
+    ingest_sweep(tree.root);
+    assert_int_equal(tree_left_overs(&tree, &options), 2); // too young
+    age_left_overs(&tree);
+    ingest_sweep(tree.root);
+    assert_int_equal(tree_left_overs(&tree, &options), 0);
     made_t made = tree_ingest(&options);
+    ingest_sweep(tree.root);
+    assert_int_equal(tree_left_overs(&tree, &options), 1);
     made_free(&made);
     tree_options_free(&options);
     tree_end(&tree);
@@ -775,6 +815,7 @@ int main(void) {
         cmocka_unit_test(progress_reaches_its_end),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(killed),
+        cmocka_unit_test(held_folders_stay),
         cmocka_unit_test(disk_full),
         cmocka_unit_test(special_files),
         cmocka_unit_test(strange_names),
