@@ -232,15 +232,16 @@ static void files_in_motion(void **state) {
         moving_path(path, i);
         tree_bytes(&tree, path, writer.small.bytes, writer.small.size);
     }
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, keep_writing, &writer), 0);
+    uint64_t newest = 0;
     for (uint64_t version = 1; version <= 6; version++) {
-        ingest_options_t options = tree_options(&tree, version, version - 1);
+        pthread_t thread;
+        atomic_store(&writer.stop, false);
+        assert_int_equal(pthread_create(&thread, NULL, keep_writing, &writer), 0);
+        ingest_options_t options = tree_options(&tree, version, newest);
         made_t made = tree_ingest(&options);
-        if (version == 6) {
-            atomic_store(&writer.stop, true);
-            pthread_join(thread, NULL);
-        }
+        atomic_store(&writer.stop, true);
+        pthread_join(thread, NULL);
+        newest = made.result.unchanged ? newest : version;
         check_moving(&tree, &made, &writer);
         made_free(&made);
         tree_options_free(&options);
