@@ -157,11 +157,8 @@ static err_code_t make_version(decoder_t *decoder, err_t *err) {
 
 static json_t *list_classes(const ingest_result_t *result) {
     json_t *classes = json_array();
-    for (int i = 0; i < result->class_count; i++) {
-        char *text = shard_name_escape(result->classes[i]);
-        json_array_append_new(classes, json_string(text));
-        free(text);
-    }
+    for (int i = 0; i < result->class_count; i++)
+        json_array_append_new(classes, json_string(result->classes[i]));
     return classes;
 }
 

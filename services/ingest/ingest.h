@@ -68,6 +68,8 @@ typedef struct {
     bool strict; // a rejected file ends the run
     bool rehash; // read every file again though path, size and time are as before
     int threads; // decoding; 0: one per processor
+    uint64_t
+        memory; // for decoding large images, all threads together; 0: a quarter of all there is
 } ingest_options_t;
 
 // group_by none, seed 0, default recipe and limits.
@@ -78,7 +80,7 @@ typedef struct {
     int64_t images, rejected, duplicates, conflicts;
     int64_t splits[SHARD_SPLIT_COUNT];
     int class_count;
-    char **classes;
+    char **classes;               // escaped (shard_name_escape)
     int64_t *class_images;        // kept, per label
     char digest[DIGEST_HEX_SIZE]; // of manifest.json of the version that holds
     char recipe_hash[DIGEST_HEX_SIZE];

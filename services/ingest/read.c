@@ -175,7 +175,7 @@ static void give_memory(pool_t *pool, uint64_t bytes) {
     pthread_mutex_unlock(&pool->lock);
 }
 
-static uint64_t memory_limit(void) {
+static uint64_t memory_default(void) {
     long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
     uint64_t quarter = pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes / 4 : 0;
     return quarter > MEMORY_MIN ? quarter : MEMORY_MIN;
@@ -307,7 +307,7 @@ static void pool_init(pool_t *pool, const read_all_t *job) {
     pthread_cond_init(&pool->ended, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_cond_init(&pool->freed, NULL);
-    pool->memory_max = memory_limit();
+    pool->memory_max = job->options->memory ? job->options->memory : memory_default();
 }
 
 err_code_t read_all(const read_all_t *job, err_t *err) {

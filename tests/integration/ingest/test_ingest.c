@@ -205,6 +205,23 @@ static void a_version_and_the_same_again(void **state) {
     assert_int_equal(count_versions(world), 2);
 }
 
+// Text on the wire is UTF-8, whatever the folders' names are made of: escaped once, as the manifest
+// has it.
+static void odd_class_names(void **state) {
+    world_t *world = *state;
+    json_t *result;
+    tree_class(&world->tree, "a\\b\xff", 1, 10);
+    tree_class(&world->tree, "caf\xc3\xa9 \n", 101, 10);
+    fake_worker(&world->fake, NULL);
+    assign(world, "j1", 1, "");
+    answer_show(world, NULL);
+    succeed(world, &result);
+    const json_t *classes = json_object_get(result, "classes");
+    assert_string_equal(json_string_value(json_array_get(classes, 0)), "a\\\\b\\xff");
+    assert_string_equal(json_string_value(json_array_get(classes, 1)), "caf\xc3\xa9 \n");
+    json_decref(result);
+}
+
 static void expect_failure(world_t *world, const char *code, const char *part) {
     const proto_job_finish_t *finish = fake_finish(&world->fake, NULL);
     assert_string_equal(finish->outcome, "failed");
@@ -316,9 +333,9 @@ static void the_next_attempt_clears_up(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_version_and_the_same_again), TEST(failures_name_the_culprit),
-        TEST(cancel_leaves_nothing),        TEST(drain_gives_the_job_back),
-        TEST(the_next_attempt_clears_up),
+        TEST(a_version_and_the_same_again), TEST(odd_class_names),
+        TEST(failures_name_the_culprit),    TEST(cancel_leaves_nothing),
+        TEST(drain_gives_the_job_back),     TEST(the_next_attempt_clears_up),
     };
     return cmocka_run_group_tests(tests, setup_prep, teardown_prep);
 }

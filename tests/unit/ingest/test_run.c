@@ -231,42 +231,49 @@ static void folders_that_are_none(void **state) {
     tree_end(&tree);
 }
 
-// As root nothing is unreadable: the run is made by a process that gave that up.
-static void in_a_child(void (*body)(const tree_t *), const tree_t *tree) {
+// ---- parts of the test that need a process of their own: this program, started again ----
+
+typedef int part_t(const tree_t *tree);
+
+static int start_part(const char *name, const tree_t *tree) {
     int status;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        if (geteuid() == 0 &&
-            (chown(tree->root, 65534, 65534) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
-            _exit(3);
-        body(tree);
-        _exit(0);
+        execl("/proc/self/exe", "ingest_run_test", name, tree->root, NULL);
+        _exit(4);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    return status;
 }
 
-static void expect(const tree_t *tree, err_code_t code, const char *part) {
+// As root nothing is unreadable: the part gives that up.
+static bool be_nobody(const tree_t *tree) {
+    return geteuid() != 0 ||
+           (chown(tree->root, 65534, 65534) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
+}
+
+static int expect(const tree_t *tree, err_code_t code, const char *part) {
+    if (!be_nobody(tree))
+        return 3;
     ingest_options_t options = tree_options(tree, 1, 0);
     ingest_result_t result;
     err_t err = {0};
     err_code_t got = ingest_run(&options, NULL, NULL, &result, &err);
     ingest_result_release(&result);
     tree_options_free(&options);
-    if (got != code || (code && !strstr(err.message, part))) {
-        fprintf(stderr, "%s instead of %s: %s\n", err_name(got), err_name(code), err.message);
-        _exit(2);
-    }
+    if (got == code && (!code || strstr(err.message, part)))
+        return 0;
+    fprintf(stderr, "%s instead of %s: %s\n", err_name(got), err_name(code), err.message);
+    return 2;
 }
 
-static void refuse_class_folder(const tree_t *tree) {
-    expect(tree, ERR_INVALID, "cannot read the class folder");
+static int refuse_class_folder(const tree_t *tree) {
+    return expect(tree, ERR_INVALID, "cannot read the class folder");
 }
 
-static void skip_what_is_closed(const tree_t *tree) {
-    expect(tree, ERR_OK, "");
+static int skip_what_is_closed(const tree_t *tree) {
+    return expect(tree, ERR_OK, "");
 }
 
 static void unreadable_places(void **state) {
@@ -278,14 +285,14 @@ static void unreadable_places(void **state) {
     char *cats = tree_path(&tree, "cats");
     assert_int_equal(chmod(cats, 0755), 0);
     assert_int_equal(chmod(folder, 0), 0);
-    in_a_child(refuse_class_folder, &tree);
+    assert_int_equal(start_part("refuse_class_folder", &tree), 0);
     assert_int_equal(chmod(folder, 0755), 0);
     tree_image(&tree, "dogs/closed/1.png", 7777);
     tree_image(&tree, "dogs/closed.png", 7778);
     char *closed = tree_path(&tree, "dogs/closed"), *file = tree_path(&tree, "dogs/closed.png");
     assert_int_equal(chmod(closed, 0), 0);
     assert_int_equal(chmod(file, 0), 0);
-    in_a_child(skip_what_is_closed, &tree);
+    assert_int_equal(start_part("skip_what_is_closed", &tree), 0);
     char *out = fs_join(tree.root, "v1");
     shard_index_t index;
     assert_int_equal(shard_index_read(out, &index, NULL), ERR_OK);
@@ -598,6 +605,21 @@ static bool kill_self(void *context, const ingest_state_t *state) {
     return true;
 }
 
+static int die(const tree_t *tree, int64_t written) {
+    ingest_options_t options = tree_options(tree, 1, 0);
+    ingest_result_t result;
+    ingest_run(&options, kill_self, &written, &result, NULL);
+    return 5;
+}
+
+static int die_reading(const tree_t *tree) {
+    return die(tree, 0);
+}
+
+static int die_when_written(const tree_t *tree) {
+    return die(tree, 24);
+}
+
 static void age_left_overs(const tree_t *tree) {
     const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
     DIR *folder = opendir(tree->root);
@@ -634,15 +656,9 @@ static void killed(void **state) {
     (void)state;
     tree_t tree = two_classes(12);
     ingest_options_t options = tree_options(&tree, 1, 0);
-    for (int64_t written = 0; written <= 24; written += 24) {
-        int status;
-        pid_t child = fork();
-        if (child == 0) {
-            ingest_result_t result;
-            ingest_run(&options, kill_self, &written, &result, NULL);
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
+    static const char *const parts[] = {"die_reading", "die_when_written"};
+    for (int i = 0; i < 2; i++) {
+        int status = start_part(parts[i], &tree);
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         assert_int_equal(access(options.out, F_OK), -1);
     }
@@ -791,7 +807,29 @@ static void deep_folders(void **state) {
     tree_end(&tree);
 }
 
-int main(void) {
+static int play_part(const char *name, char *root) {
+    static const struct {
+        const char *name;
+        part_t *play;
+    } parts[] = {{"refuse_class_folder", refuse_class_folder},
+                 {"skip_what_is_closed", skip_what_is_closed},
+                 {"die_reading", die_reading},
+                 {"die_when_written", die_when_written}};
+    tree_t tree = {root, fs_join(root, "source")};
+    int status = 6;
+    if (prep_init(NULL) != ERR_OK)
+        return 7;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcmp(parts[i].name, name) == 0)
+            status = parts[i].play(&tree);
+    prep_shutdown();
+    free(tree.source);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3)
+        return play_part(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_are_sorted),
         cmocka_unit_test(classes_are_picked),
