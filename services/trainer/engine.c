@@ -1,5 +1,6 @@
 // inkling-trainer-engine: one job of kind train, evaluate or predict.
 #include "engine.h"
+#include "nn/nn.h"
 
 #include <string.h>
 
@@ -15,5 +16,6 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
 }
 
 int main(int argc, char **argv) {
+    nn_wait_passively(argv);
     return child_main(argc, argv, run);
 }
