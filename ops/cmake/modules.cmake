@@ -42,7 +42,9 @@ function(inkling_test name)
                        ENVIRONMENT OMP_WAIT_POLICY=passive) # see nn/nn.h
 endfunction()
 
-pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+if(INKLING_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()
 find_package(Threads REQUIRED)
 if(NOT INKLING_ENGINE_ONLY)
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
