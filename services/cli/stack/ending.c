@@ -81,8 +81,19 @@ void ending_one(const char *home, int index) {
         clock_sleep_ms(LOOK_MS);
 }
 
+static void remove_socket(const char *run, const char *name, const char *suffix) {
+    char *path = mem_format("%s/%s.%s", run, name, suffix);
+    (void)unlink(path); // it may have ended properly
+    free(path);
+}
+
 void ending_tidy(const char *home) {
     char *run = conf_run_folder(home);
+    for (int i = 0; i < STACK_COUNT; i++)
+        remove_socket(run, stack_rows[i].name, "ctl");
+    remove_socket(run, "redis", "sock");
+    remove_socket(run, "dispatcher", "sock");
+    remove_socket(run, "gateway", "sock");
     if (strncmp(run, home, strlen(home)) != 0)
         (void)rmdir(run); // not if somebody has put something there
     free(run);

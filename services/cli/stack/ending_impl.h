@@ -10,8 +10,8 @@
 int ending_all(const char *home, bool (*hurry)(void *arg), void *arg);
 // One service: asked to end, killed when it does not.
 void ending_one(const char *home, int index);
-// Removes the folder of sockets that a long home has elsewhere. The caller holds the supervisor's
-// lock.
+// Removes the stack's sockets, and the folder of sockets that a long home has elsewhere. All has
+// ended, and the caller holds the supervisor's lock.
 void ending_tidy(const char *home);
 
 #endif

@@ -49,9 +49,8 @@ err_code_t pidfile_take(const char *home, const char *name, int *out, err_t *err
 // none.
 static uint64_t start_in(const char *stat) {
     const char *c = strrchr(stat, ')');
-    for (int field = 2; c && field < 22; field++) {
+    for (int field = 2; c && field < 22; field++)
         c = strchr(c + 1, ' ');
-    }
     uint64_t start = 0;
     for (c = c ? c + 1 : ""; *c >= '0' && *c <= '9'; c++)
         start = start * 10 + (uint64_t)(*c - '0');

@@ -122,6 +122,7 @@ static void a_reused_number_is_not_taken_for_it(void **state) {
     assert_true(pidfile_write(fd, 3));
     assert_true(pidfile_alive(home, "one", &found));
     assert_int_equal(found.pid, getpid());
+    assert_true(found.start > 1);
     assert_int_equal(found.restarts, 3);
     close(fd);
     assert_false(pidfile_alive(home, "one", &found));
