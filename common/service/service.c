@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "process_impl.h"
+#include "question_impl.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +19,8 @@ struct service {
     bus_socket_t *control;
     void *self;
     char *endpoint;
-    int signals; // signalfd, -1 before it is made
+    question_t question; // to another process, instead of being the service
+    int signals;         // signalfd, -1 before it is made
     int64_t started_ms;
     bool draining;
     int exit_code;
@@ -92,13 +95,26 @@ static void answer_status(service_t *service, bus_socket_t *socket, const bus_me
     bus_reply(socket, message, PROTO_service_state, &state);
 }
 
+static void own_metrics(service_t *service, buf_t *out) {
+    char detail[1024];
+    buf_printf(out,
+               "# HELP inkling_info Which service this is; always 1.\n"
+               "# TYPE inkling_info gauge\n"
+               "inkling_info{service=\"%s\",program=\"%s\",version=\"%s\"} 1\n"
+               "# HELP inkling_ready The service does its work.\n"
+               "# TYPE inkling_ready gauge\ninkling_ready %d\n"
+               "# HELP inkling_uptime_seconds Since the start of the service.\n"
+               "# TYPE inkling_uptime_seconds gauge\ninkling_uptime_seconds %.3f\n",
+               service->conf.name, service->ops->program, INKLING_VERSION,
+               is_ready(service, detail, sizeof detail),
+               (double)(clock_mono_ms() - service->started_ms) / 1000);
+    process_metrics(out);
+}
+
 static void answer_metrics(service_t *service, bus_socket_t *socket, const bus_message_t *message) {
     buf_t text;
     buf_init(&text, 1 << 20);
-    buf_printf(&text,
-               "# HELP inkling_uptime_seconds Since the start of the service.\n"
-               "# TYPE inkling_uptime_seconds gauge\ninkling_uptime_seconds %.3f\n",
-               (double)(clock_mono_ms() - service->started_ms) / 1000);
+    own_metrics(service, &text);
     if (service->ops->metrics)
         service->ops->metrics(service->self, &text);
     proto_service_text_t answer = {.text = text.data};
@@ -180,7 +196,9 @@ static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err)
     err_code_t code = conf_load(&service->conf, argc, argv, err);
     if (code)
         return code;
-    if (*argc > 1) {
+    if (*argc == 2)
+        service->question = question_of(argv[1]);
+    if (*argc > 1 && service->question == QUESTION_NONE) {
         err_set(err, ERR_USAGE, "unknown argument '%s'", argv[1]);
         return err_remedy(err, "%s --help lists the settings", service->ops->program), ERR_USAGE;
     }
@@ -233,6 +251,10 @@ static int print_help(const service_ops_t *ops) {
     buf_printf(&text, "inkling-%s: %s\n\nSettings: option, environment variable, meaning\n",
                ops->program, ops->about);
     conf_help(&text);
+    buf_puts(&text, "\nQuestions to the instance that runs, found by home and name:\n");
+#define X(name, option, help) buf_printf(&text, "  %-10s %s\n", option, help);
+    QUESTIONS(X)
+#undef X
     fputs(text.data, stdout);
     buf_release(&text);
     return 0;
@@ -245,6 +267,11 @@ int service_main(int argc, char **argv, const service_ops_t *ops, const void *ar
     service_t service = {.ops = ops, .signals = -1, .started_ms = clock_mono_ms()};
     err_t err;
     err_code_t code = settle(&service, &argc, argv, &err);
+    if (code == ERR_OK && service.question != QUESTION_NONE) {
+        service.exit_code = question_ask(&service.conf, service.question);
+        conf_release(&service.conf);
+        return service.exit_code;
+    }
     if (code == ERR_OK)
         code = start(&service, arg, &err);
     if (code) {

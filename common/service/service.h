@@ -4,6 +4,11 @@
 // service.drain and ping on ipc <run>/<name>.ctl, and ends when a drain is complete. SIGTERM and
 // SIGINT drain; a second one stops at once. Exit codes: 0 drained, 2 wrong settings, 1 anything
 // else.
+//
+// With --probe or --metrics it is no service, but asks the one that runs under the same home and
+// name: is it ready, what are its metrics? For health checks and scrapers; exit codes: 0 ready or
+// printed, 1 not ready, 4 no answer. Every service has the metrics inkling_info, inkling_ready,
+// inkling_uptime_seconds and those of its process beside its own.
 #ifndef INKLING_SERVICE_SERVICE_H
 #define INKLING_SERVICE_SERVICE_H
 

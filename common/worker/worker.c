@@ -2,6 +2,7 @@
 
 #include "attempt_impl.h"
 #include "base/log.h"
+#include "metric/metric.h"
 #include "service/service.h"
 #include "settings_impl.h"
 
@@ -20,9 +21,33 @@
 #define TELL_MS     10000 // for telling the rest after that
 #define BYE_MS      2000  // for the answer to the last word
 
+// Attempts by outcome; the names are those that attempts end with.
 #define OUTCOMES(X)                                                                                \
-    X(succeeded)                                                                                   \
-    X(failed) X(cancelled) X(released) X(died) X(lost)
+    X(COUNTER, succeeded, "inkling_worker_jobs_total", "outcome=\"succeeded\"",                    \
+      "Attempts that ended, by outcome.")                                                          \
+    X(COUNTER, failed, "inkling_worker_jobs_total", "outcome=\"failed\"", "")                      \
+    X(COUNTER, cancelled, "inkling_worker_jobs_total", "outcome=\"cancelled\"", "")                \
+    X(COUNTER, released, "inkling_worker_jobs_total", "outcome=\"released\"", "")                  \
+    X(COUNTER, died, "inkling_worker_jobs_total", "outcome=\"died\"", "")                          \
+    X(COUNTER, lost, "inkling_worker_jobs_total", "outcome=\"lost\"", "")
+
+#define WORKER_METRICS(X)                                                                          \
+    OUTCOMES(X)                                                                                    \
+    X(COUNTER, reconnects, "inkling_worker_reconnects_total", "",                                  \
+      "Turns to another or the same dispatcher.")                                                  \
+    X(GAUGE, running, "inkling_worker_running", "", "Jobs in this worker's slots.")                \
+    X(GAUGE, slots, "inkling_worker_slots", "", "Jobs it may run at once.")                        \
+    X(GAUGE, outbox, "inkling_worker_outbox", "", "Events that the dispatcher has not stored yet.")
+
+typedef struct {
+    WORKER_METRICS(METRIC_FIELD)
+} stats_t;
+
+static const metric_info_t infos[] = {
+#define X(...) METRIC_INFO(stats_t, __VA_ARGS__)
+    WORKER_METRICS(X)
+#undef X
+};
 
 typedef struct {
     char job[PROTO_NAME_MAX + 1];
@@ -44,9 +69,7 @@ typedef struct {
     size_t recent_next;
     call_t bye;
     bool draining, said_bye, drained;
-#define X(outcome) uint64_t outcome;
-    OUTCOMES(X)
-#undef X
+    stats_t stats;
 } worker_t;
 
 // --- Attempts
@@ -140,9 +163,9 @@ static size_t list_leases(void *arg, proto_lease_t *leases, size_t room) {
 
 static void on_finished(void *arg, const char *outcome, const proto_worker_assign_t *next) {
     worker_t *worker = arg;
-#define X(name)                                                                                    \
-    if (strcmp(outcome, #name) == 0)                                                               \
-        worker->name++;
+#define X(type, field, name, labels, help)                                                         \
+    if (strcmp(outcome, #field) == 0)                                                              \
+        metric_add(&worker->stats.field, 1);
     OUTCOMES(X)
 #undef X
     if (next)
@@ -315,28 +338,17 @@ static bool worker_ready(void *self, char *detail, size_t size) {
 
 static void worker_metrics(void *self, buf_t *out) {
     worker_t *worker = self;
+    stats_t *stats = &worker->stats;
     size_t waiting = 0;
     for (size_t i = 0; i < worker->count; i++)
         waiting += attempt_waiting(worker->attempts[i]);
-    buf_puts(out, "# HELP inkling_worker_jobs_total Attempts that ended, by outcome.\n"
-                  "# TYPE inkling_worker_jobs_total counter\n");
-#define X(name)                                                                                    \
-    buf_printf(out, "inkling_worker_jobs_total{outcome=\"" #name "\"} %llu\n",                     \
-               (unsigned long long)worker->name);
-    OUTCOMES(X)
-#undef X
-    buf_printf(out,
-               "# HELP inkling_worker_running Jobs in this worker's slots.\n"
-               "# TYPE inkling_worker_running gauge\ninkling_worker_running %zu\n"
-               "# HELP inkling_worker_slots Jobs it may run at once.\n"
-               "# TYPE inkling_worker_slots gauge\ninkling_worker_slots %lld\n"
-               "# HELP inkling_worker_reconnects_total Turns to another or the same dispatcher.\n"
-               "# TYPE inkling_worker_reconnects_total counter\n"
-               "inkling_worker_reconnects_total %llu\n"
-               "# HELP inkling_worker_outbox Events that the dispatcher has not stored yet.\n"
-               "# TYPE inkling_worker_outbox gauge\ninkling_worker_outbox %zu\n",
-               busy_slots(worker), (long long)worker->conf->slots,
-               (unsigned long long)session_reconnects(worker->session), waiting);
+    // The session's own count, brought up to date.
+    metric_add(&stats->reconnects,
+               session_reconnects(worker->session) - metric_count(&stats->reconnects));
+    metric_set(&stats->running, (double)busy_slots(worker));
+    metric_set(&stats->slots, (double)worker->conf->slots);
+    metric_set(&stats->outbox, (double)waiting);
+    metric_render(infos, sizeof infos / sizeof *infos, stats, out);
 }
 
 int worker_main(int argc, char **argv, const worker_spec_t *spec) {
