@@ -71,7 +71,7 @@ static err_code_t submit(cli_t *cli, const char *kind, const json_t *body, char 
 err_code_t enqueue(cli_t *cli, const char *kind, const json_t *body, follow_finish_fn finish,
                    int *exit_code, err_t *err) {
     char job[65];
-    bool existing;
+    bool existing = false;
     err_code_t code = submit(cli, kind, body, job, &existing, err);
     if (code)
         return code;
