@@ -70,15 +70,24 @@ static void assign(stage_t *stage) {
     json_decref(body);
     if (stage->checkpoint.path)
         message.checkpoint = &stage->checkpoint;
-    stage->hellos = fake->hellos;
+    stage->renews = fake->renews;
     fake_send(fake, PROTO_worker_assign, &message);
 }
 
+static bool holds_job(const stage_t *stage) {
+    const proto_worker_renew_t *renew = &stage->fake.renew;
+    for (size_t i = 0; i < renew->leases.count; i++)
+        if (renew->leases.items[i].token == stage->token)
+            return true;
+    return false;
+}
+
 // While the test was busy with other things the worker may have taken the dispatcher for lost, and
-// the order have gone to the connection before: it is sent again, as a dispatcher does. A worker
-// that has the job takes no notice.
+// the order have gone to the connection before: it is sent again until the worker's heartbeats
+// tell of the job, as a dispatcher does. A worker that has it takes no notice.
 static void assign_again(stage_t *stage) {
-    if (stage->job && !stage->finish && stage->fake.hellos != stage->hellos)
+    if (stage->job && !stage->finish && stage->fake.renews >= stage->renews + 3 &&
+        !holds_job(stage))
         assign(stage);
 }
 

@@ -21,7 +21,7 @@ typedef struct {
     // the job
     const char *job, *kind, *body;
     uint64_t token, attempt;
-    int hellos;                                     // of the worker when the attempt was sent to it
+    int renews;                                     // of the worker when the attempt was sent to it
     proto_checkpoint_t checkpoint;                  // newest; path NULL: none
     bool deaf_to_checkpoints;                       // answers none
     err_code_t refuse_checkpoints;                  // with this, once

@@ -598,6 +598,7 @@ static void test_predict_folder(void **state) {
         char *path = mem_format("%s/%s %u.png", i % 3 ? folder : deep, i % 2 ? "comic" : "face", i);
         images_draw(i % 2, i + 50000, SIZE, pixels);
         assert_int_equal(prep_write_png(path, pixels, SIZE, SIZE, 1, NULL), ERR_OK);
+        fake_run(&stage->fake, 1); // the worker wants answers
         free(path);
     }
     char *bad = fs_join(folder, "a \"bad\",\n\xff.jpg"), *hidden = fs_join(folder, ".hidden");
