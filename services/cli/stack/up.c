@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LOOK_MS    100
@@ -123,8 +124,8 @@ static err_code_t start_detached(const stack_up_t *up, buf_t *tail, err_t *err) 
     err_code_t code = spawn(&what, &pid, &log_from, err);
     unsetenv(DETACHED);
     close(ends[1]);
-    if (code == ERR_OK)
-        code = await_notice(home, ends[0], log_from, tail, err);
+    if (code == ERR_OK && (code = await_notice(home, ends[0], log_from, tail, err)) != ERR_OK)
+        waitpid(pid, NULL, 0); // it ends now; nothing is left when this returns
     close(ends[0]);
     free(program);
     return code;
