@@ -50,13 +50,6 @@ static const char *const kind_words[CONV_KINDS] = {
     [CONV_WEIGHTS] = "convolution's weight gradient",
 };
 
-// Winograd F(4×4, 3×3) does a quarter of the multiplications, but with 16 channels on both sides
-// its transforms cost more than it saves (measured). It exists for AVX-512 and float32 only.
-static bool winograd_pays(const conv_shape_t *shape) {
-    return shape->kernel == 3 && !shape->bf16 && shape->in_layout == LAYOUT_BLOCKED_16 &&
-           shape->in + shape->out > 32;
-}
-
 // dnnl's dims arrays are read as a whole by its initialisers.
 typedef struct {
     dnnl_dims_t in, out, weights, bias, strides, pads;
@@ -113,8 +106,8 @@ static dnnl_status_t make_attributes(bool relu, dnnl_primitive_attr_t *attribute
     return status;
 }
 
-static dnnl_status_t describe_forward(const conv_op_t *op, const dims_t *dims, dnnl_alg_kind_t way,
-                                      bool infer, dnnl_convolution_desc_t *desc) {
+static dnnl_status_t describe_forward(const conv_op_t *op, const dims_t *dims, bool infer,
+                                      dnnl_convolution_desc_t *desc) {
     dnnl_memory_desc_t weights;
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, 4, dims->weights,
                                                         op->in.data_type, dnnl_format_tag_any);
@@ -122,18 +115,19 @@ static dnnl_status_t describe_forward(const conv_op_t *op, const dims_t *dims, d
         return status;
     }
     return dnnl_convolution_forward_desc_init(
-        desc, infer ? dnnl_forward_inference : dnnl_forward_training, way, &op->in, &weights,
-        op->has_bias ? &op->bias : NULL, &op->out, dims->strides, dims->pads, dims->pads);
+        desc, infer ? dnnl_forward_inference : dnnl_forward_training, dnnl_convolution_direct,
+        &op->in, &weights, op->has_bias ? &op->bias : NULL, &op->out, dims->strides, dims->pads,
+        dims->pads);
 }
 
 // A backward operation needs the forward one's description as a hint.
 static dnnl_status_t choose(const conv_device_t *device, const conv_shape_t *shape,
-                            dnnl_primitive_attr_t attributes, dnnl_alg_kind_t way, conv_op_t *op,
+                            dnnl_primitive_attr_t attributes, conv_op_t *op,
                             dnnl_primitive_desc_t *chosen) {
     dims_t dims = dims_of(shape);
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t status = describe_forward(op, &dims, way, op->kind == CONV_INFER, &desc);
+    dnnl_status_t status = describe_forward(op, &dims, op->kind == CONV_INFER, &desc);
     if (op->kind == CONV_TRAIN || op->kind == CONV_INFER) {
         return status ? status
                       : dnnl_primitive_desc_create(chosen, &desc, attributes, device->engine, NULL);
@@ -142,12 +136,13 @@ static dnnl_status_t choose(const conv_device_t *device, const conv_shape_t *sha
         status = dnnl_primitive_desc_create(&hint, &desc, attributes, device->engine, NULL);
     }
     if (!status && op->kind == CONV_DATA) {
-        status = dnnl_convolution_backward_data_desc_init(
-            &desc, way, &op->in, &op->weights, &op->out, dims.strides, dims.pads, dims.pads);
+        status = dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &op->in,
+                                                          &op->weights, &op->out, dims.strides,
+                                                          dims.pads, dims.pads);
     } else if (!status) {
         status = dnnl_convolution_backward_weights_desc_init(
-            &desc, way, &op->in, &op->weights, op->has_bias ? &op->bias : NULL, &op->out,
-            dims.strides, dims.pads, dims.pads);
+            &desc, dnnl_convolution_direct, &op->in, &op->weights, op->has_bias ? &op->bias : NULL,
+            &op->out, dims.strides, dims.pads, dims.pads);
     }
     if (!status) {
         status = dnnl_primitive_desc_create(chosen, &desc, attributes, device->engine, hint);
@@ -181,13 +176,7 @@ err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, c
         status = make_attributes(shape->relu && kind == CONV_INFER, &attributes);
     }
     if (!status) {
-        status = dnnl_unimplemented;
-        if (kind != CONV_INFER && winograd_pays(shape)) {
-            status = choose(device, shape, attributes, dnnl_convolution_winograd, op, &chosen);
-        }
-        if (status == dnnl_unimplemented) {
-            status = choose(device, shape, attributes, dnnl_convolution_direct, op, &chosen);
-        }
+        status = choose(device, shape, attributes, op, &chosen);
     }
     if (!status) {
         status = compile(chosen, op);

@@ -61,9 +61,9 @@ err_code_t conv_status(dnnl_status_t status, const char *what, err_t *err);
 err_code_t conv_device_open(conv_device_t *device, err_t *err);
 void conv_device_close(conv_device_t *device);
 
-// Uses as many threads as parallel_set_threads() said last. The algorithm follows from the shape
-// alone: Winograd where oneDNN has it and it pays, else direct. weights: the layout that they must
-// have, or NULL for the one that suits the operation best.
+// Uses as many threads as parallel_set_threads() said last. Direct convolution: oneDNN's
+// Winograd changes its rounding with the size of the batch (ours is in wino.h). weights: the layout
+// that they must have, or NULL for the one that suits the operation best.
 err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, conv_kind_t kind,
                        const dnnl_memory_desc_t *weights, conv_op_t *op, err_t *err);
 void conv_op_free(conv_op_t *op);

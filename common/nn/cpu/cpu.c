@@ -9,7 +9,7 @@
 
 enum {
     INFER_BATCH = 32,
-    RULES = 1, // raised whenever a change here changes the bits that come out
+    RULES = 2, // raised whenever a change here changes the bits that come out
 };
 
 // --- Choices

@@ -19,6 +19,7 @@
 #include "nn/cpu/conv.h"
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/weights.h"
+#include "nn/cpu/wino.h"
 
 enum {
     CPU_SETS = 6, // operations for that many sizes of a batch are kept
@@ -66,6 +67,8 @@ typedef struct {
     weights_t weights;    // conv: the master copy lies in the part NN_PARAM
     weights_t folded;     // conv: with the normalisation behind it folded in, plain layout
     float *folded_data, *folded_bias;
+    bool wino;       // conv: Winograd's algorithm, ours, instead of oneDNN's operations
+    float *infer_u;  // wino: weights of prediction, folded and transformed
     bool folds;      // conv: the chain behind it starts with a batch-norm
     bool infer_relu; // conv: the chain's ReLU is done by the convolution
     bool absorbed;   // chain: nothing is left of it in prediction
@@ -130,6 +133,12 @@ static inline float *cpu_part(const cpu_t *cpu, const stage_t *stage, nn_part_t 
     return cpu->parts[part] + stage->slice;
 }
 
+// Where prediction puts a convolution's output: past the chain behind it that it has done as well.
+static inline void *cpu_infer_out(const cpu_t *cpu, const stage_t *stage) {
+    bool both = stage->index + 1 < cpu->stage_count && stage[1].absorbed;
+    return cpu->values[stage->index + 1 + both].infer;
+}
+
 // --- plan.c: stages and their values, from the spec; no memory yet
 void cpu_plan(cpu_t *cpu);
 uint64_t cpu_memory(const nn_plan_t *plan);
@@ -143,13 +152,20 @@ err_code_t cpu_set(void *self, nn_part_t part, int tensor, const float *data, er
 // From a convolution's master copy to the plain form, stored channels included.
 err_code_t cpu_weights_plain(cpu_t *cpu, stage_t *stage, float *data, err_t *err);
 
+// --- conv_stage.c: a convolution by either way. Scratch memory for it is made by cpu_conv_make.
+err_code_t cpu_conv_make(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err);
+err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err);
+// Weights and bias of prediction, with the normalisation behind the convolution in them.
+err_code_t cpu_conv_fold(cpu_t *cpu, stage_t *stage, err_t *err);
+
 // --- sets.c: oneDNN's operations for one size of a batch
+err_code_t cpu_scratch(cpu_t *cpu, size_t size, err_t *err);
 err_code_t cpu_train_set(cpu_t *cpu, int count, set_t **set, err_t *err);
 err_code_t cpu_infer_set(cpu_t *cpu, int count, set_t **set, err_t *err);
 void cpu_sets_close(cpu_t *cpu);
-// Makes the operation if it is not there; cpu_conv also runs it.
-err_code_t cpu_conv_make(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err);
-err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err);
+// The operation with its buffers, made if it is not there.
+err_code_t cpu_set_call(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind,
+                        conv_call_t **call, err_t *err);
 
 // --- simple.c: input, flatten, dense. `to` and `from` are values' data.
 void cpu_load(const cpu_t *cpu, const uint8_t *pixels, int count, void *to);

@@ -524,6 +524,10 @@ static void adam(const adam_rates_t *rates, float *restrict param, float *restri
 #endif
 }
 
+#if !KERNEL_BF16
+#include "nn/cpu/wino_body.h"
+#endif
+
 const kernels_t KERNEL_TABLE = {
     .lanes = LANES,
     .keep = keep,
@@ -536,4 +540,14 @@ const kernels_t KERNEL_TABLE = {
     .dense = dense,
     .product = product,
     .adam = adam,
+#if !KERNEL_BF16
+    .wino_in = wino_in,
+    .wino_gradient_in = wino_gradient_in,
+    .wino_out = wino_out,
+    .wino_multiply = wino_multiply,
+    .wino_accumulate = wino_accumulate,
+    .wino_weights = wino_weights,
+    .wino_weights_back = wino_weights_back,
+    .wino_gradient_out = wino_gradient_out,
+#endif
 };

@@ -51,6 +51,32 @@ typedef struct {
     int64_t columns;
 } product_t;
 
+// Winograd's convolution, see wino_body.h. The 36 planes of patches or tiles: [plane][block of
+// channels][tile][lanes]; those of weights: [plane][block of produced channels][read
+// channel][lanes].
+typedef struct {
+    int height, width, tile_rows, tile_columns; // of one image
+    int blocks;                                 // of the image's channels
+    int pitch;                                  // tiles that a plane has room for
+    int64_t plane;                              // floats from one plane to the next
+} wino_image_t;
+
+// Of one plane. multiply: m[produced][tile] = Σ u·v. accumulate: the gradient of u from v and the
+// gradients u[produced][tile], into m.
+typedef struct {
+    const float *v, *u;
+    float *m;
+    int tiles, pitch, in_blocks;
+    bool add; // accumulate: to what is there
+} wino_product_t;
+
+// w: [block of out][block of in][3][3][in][out].
+typedef struct {
+    const float *w, *scale; // scale of the produced channels, or NULL
+    int in_blocks, out_blocks;
+    int64_t plane;
+} wino_weights_t;
+
 typedef struct {
     float rate, beta1, beta2, rest1, rest2, epsilon; // rest = 1 − beta
 } adam_rates_t;
@@ -80,6 +106,20 @@ typedef struct {
     void (*product)(const product_t *product);
     void (*adam)(const adam_rates_t *rates, float *param, float *m, float *v, const float *gradient,
                  int64_t count);
+    // Tiles [first, first + tiles) of all samples' tiles, one block of channels. NULL for bfloat16.
+    void (*wino_in)(const wino_image_t *image, const float *x, int64_t first, int tiles, int block,
+                    float *v);
+    void (*wino_gradient_in)(const wino_image_t *image, const float *y, int64_t first, int tiles,
+                             int block, float *z);
+    void (*wino_out)(const wino_image_t *image, const float *m, int64_t first, int tiles, int block,
+                     const float *bias, float floor, float *y);
+    // Blocks [from, to) of what is produced.
+    void (*wino_multiply)(const wino_product_t *product, int from, int to);
+    void (*wino_accumulate)(const wino_product_t *product, int from, int to);
+    // One block of what is produced.
+    void (*wino_weights)(const wino_weights_t *weights, float *u, int block);
+    void (*wino_weights_back)(const wino_weights_t *weights, float *u, int block);
+    void (*wino_gradient_out)(const wino_weights_t *weights, const float *d, float *w, int block);
 } kernels_t;
 
 extern const kernels_t kernels_generic, kernels_avx2, kernels_avx512, kernels_avx512_bf16;

@@ -5,8 +5,9 @@
 
 #include <stdint.h>
 
-// Runs item 0 … count − 1. Each thread gets one contiguous part, so what a thread does depends on
-// count and threads alone; thread is 0 … threads − 1.
+// Runs items 0 … count − 1, in pieces that go to whichever thread is free: other programs may have
+// the core of another. So no item may depend on another, or on its thread, which is 0 … threads − 1
+// and good for scratch memory only.
 typedef void (*parallel_fn)(void *arg, int64_t item, int thread);
 void parallel_for(int threads, int64_t count, parallel_fn run, void *arg);
 

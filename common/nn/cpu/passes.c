@@ -210,42 +210,10 @@ err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count, err
 
 // --- Prediction
 
-// Weights and bias with the normalisation behind the convolution in them.
-static err_code_t fold(cpu_t *cpu, stage_t *stage, err_t *err) {
-    const values_t *in = &cpu->values[stage->index], *out = &cpu->values[stage->index + 1];
-    conv_shape_t shape = cpu_conv_shape(cpu, stage, 1, true);
-    int64_t row = (int64_t)in->stored * shape.kernel * shape.kernel;
-    if (!stage->folded_data) {
-        stage->folded_data = memory_new((uint64_t)(out->stored * row) * sizeof(float), err);
-        stage->folded_bias = memory_new((uint64_t)out->stored * sizeof(float), err);
-        if (!stage->folded_data || !stage->folded_bias) {
-            return ERR_NO_MEMORY;
-        }
-        if (weights_open(&cpu->device, &shape, NULL, &stage->folded, err) ||
-            weights_place(&stage->folded, stage->folded_data, err)) {
-            return ERR_INTERNAL;
-        }
-    }
-    err_code_t code = cpu_weights_plain(cpu, stage, stage->folded_data, err);
-    const float *bias = stage->bias ? cpu_part(cpu, stage, NN_PARAM) + stage->second : NULL;
-    for (int64_t o = 0; o < out->shape.channels && !code; o++) {
-        double scale = 1, shift = 0;
-        if (stage->folds) {
-            cpu_norm_fixed(cpu, &stage[1], (int)o, &scale, &shift);
-        }
-        stage->folded_bias[o] = (float)((bias ? (double)bias[o] : 0) * scale + shift);
-        for (int64_t i = o * row; i < (o + 1) * row; i++) {
-            stage->folded_data[i] = (float)((double)stage->folded_data[i] * scale);
-        }
-    }
-    stage->folded.version++;
-    return code;
-}
-
 static err_code_t fold_all(cpu_t *cpu, err_t *err) {
     for (int i = 0; i < cpu->stage_count && !cpu->folded; i++) {
         err_code_t code =
-            cpu->stages[i].kind == STAGE_CONV ? fold(cpu, &cpu->stages[i], err) : ERR_OK;
+            cpu->stages[i].kind == STAGE_CONV ? cpu_conv_fold(cpu, &cpu->stages[i], err) : ERR_OK;
         if (code) {
             return code;
         }

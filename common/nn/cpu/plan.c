@@ -107,6 +107,13 @@ void cpu_plan(cpu_t *cpu) {
         }
     }
     plan_input(cpu, &cpu->values[0]);
+    for (int i = 0; i < cpu->stage_count; i++) {
+        stage_t *stage = &cpu->stages[i];
+        if (stage->kind == STAGE_CONV) {
+            conv_shape_t shape = cpu_conv_shape(cpu, stage, 1, false);
+            stage->wino = wino_pays(&shape);
+        }
+    }
 }
 
 conv_shape_t cpu_conv_shape(const cpu_t *cpu, const stage_t *stage, int count, bool infer) {

@@ -56,7 +56,7 @@ err_code_t cpu_infer_set(cpu_t *cpu, int count, set_t **set, err_t *err) {
     return find_set(cpu, cpu->infer_sets, count, set, err);
 }
 
-static err_code_t reserve_scratch(cpu_t *cpu, size_t size, err_t *err) {
+err_code_t cpu_scratch(cpu_t *cpu, size_t size, err_t *err) {
     if (size <= cpu->scratch_size) {
         return ERR_OK;
     }
@@ -78,10 +78,8 @@ static err_code_t place(cpu_t *cpu, stage_t *stage, const conv_op_t *op, conv_bu
         return ERR_OK;
     }
     if (op->kind == CONV_INFER) {
-        *buffers = (conv_buffers_t){.in = in->infer, .out = out->infer, .bias = stage->folded_bias};
-        if (stage->index + 1 < cpu->stage_count && stage[1].absorbed) {
-            buffers->out = cpu->values[stage->index + 2].infer;
-        }
+        *buffers = (conv_buffers_t){
+            .in = in->infer, .out = cpu_infer_out(cpu, stage), .bias = stage->folded_bias};
         return weights_copy(&cpu->device, &stage->folded, &op->weights, &buffers->weights, err);
     }
     buffers->bias = cpu_part(cpu, stage, NN_PARAM) + stage->second;
@@ -96,7 +94,7 @@ static err_code_t make(cpu_t *cpu, int count, stage_t *stage, conv_kind_t kind, 
     err_code_t code = conv_op_new(&cpu->device, &shape, kind,
                                   kind == CONV_WEIGHTS ? &stage->weights.desc : NULL, op, err);
     if (!code) {
-        code = reserve_scratch(cpu, op->scratch, err);
+        code = cpu_scratch(cpu, op->scratch, err);
     }
     if (!code) {
         code = place(cpu, stage, op, &buffers, err);
@@ -111,18 +109,9 @@ static err_code_t make(cpu_t *cpu, int count, stage_t *stage, conv_kind_t kind, 
     return code;
 }
 
-err_code_t cpu_conv_make(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err) {
+err_code_t cpu_set_call(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind,
+                        conv_call_t **call, err_t *err) {
     conv_ops_t *ops = &set->stages[stage->index];
+    *call = &ops->call[kind];
     return ops->op[kind].primitive ? ERR_OK : make(cpu, set->count, stage, kind, ops, err);
-}
-
-err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err) {
-    err_code_t code = cpu_conv_make(cpu, set, stage, kind, err);
-    if (!code && kind != CONV_WEIGHTS) {
-        code = weights_refresh(&cpu->device, kind == CONV_INFER ? &stage->folded : &stage->weights,
-                               err);
-    }
-    return code ? code
-                : conv_call_run(&cpu->device, &set->stages[stage->index].call[kind], cpu->scratch,
-                                err);
 }

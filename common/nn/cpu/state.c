@@ -23,6 +23,11 @@ static int64_t plain_count(const cpu_t *cpu, const stage_t *stage) {
 // The master copy lies as the weight gradient does, so that Adam is one loop over all.
 static err_code_t open_master(cpu_t *cpu, stage_t *stage, err_t *err) {
     conv_shape_t shape = cpu_conv_shape(cpu, stage, cpu->plan->max_batch, false);
+    if (stage->wino) {
+        dnnl_memory_desc_t blocked;
+        err_code_t code = weights_blocked(&shape, &blocked, err);
+        return code ? code : weights_open(&cpu->device, &shape, &blocked, &stage->weights, err);
+    }
     if (!cpu->plan->training) {
         return weights_open(&cpu->device, &shape, NULL, &stage->weights, err);
     }
@@ -204,6 +209,7 @@ void cpu_state_close(cpu_t *cpu) {
         weights_close(&stage->weights);
         weights_close(&stage->folded);
         memory_free(stage->folded_data);
+        memory_free(stage->infer_u);
         memory_free(stage->folded_bias);
         memory_free(stage->links.code);
         memory_free(stage->links.scale);

@@ -8,6 +8,13 @@ err_code_t weights_plain(const conv_shape_t *shape, dnnl_memory_desc_t *desc, er
                        "a layout of weights", err);
 }
 
+err_code_t weights_blocked(const conv_shape_t *shape, dnnl_memory_desc_t *desc, err_t *err) {
+    dnnl_dims_t dims = {shape->out, shape->in, shape->kernel, shape->kernel};
+    dnnl_format_tag_t tag = shape->in_layout == LAYOUT_BLOCKED_16 ? dnnl_OIhw16i16o : dnnl_OIhw8i8o;
+    return conv_status(dnnl_memory_desc_init_by_tag(desc, 4, dims, dnnl_f32, tag),
+                       "a layout of weights", err);
+}
+
 err_code_t weights_open(const conv_device_t *device, const conv_shape_t *shape,
                         const dnnl_memory_desc_t *desc, weights_t *weights, err_t *err) {
     *weights = (weights_t){.version = 1};

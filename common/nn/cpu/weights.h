@@ -45,6 +45,8 @@ err_code_t weights_refresh(const conv_device_t *device, weights_t *weights, err_
 err_code_t weights_convert(const conv_device_t *device, const dnnl_memory_desc_t *from,
                            const void *from_data, const dnnl_memory_desc_t *to, void *to_data,
                            err_t *err);
+// Float32 [out / l][in / l][kernel][kernel][l of in][l of out], l the lanes of the shape's layouts.
+err_code_t weights_blocked(const conv_shape_t *shape, dnnl_memory_desc_t *desc, err_t *err);
 // Plain float32 [out][in][kernel][kernel].
 err_code_t weights_plain(const conv_shape_t *shape, dnnl_memory_desc_t *desc, err_t *err);
 
