@@ -31,10 +31,11 @@ struct lease {
     uint64_t token, attempt, step;
     double step_ms;
     int64_t granted_ms, renewed_ms, moved_ms;
-    int64_t sent_ms; // the worker was told of it then
-    bool shown;      // the worker has shown it since it was granted
-    bool cancel;     // the worker is to stop
-    bool ending;     // its end is on the way to the store
+    int64_t sent_ms;  // the worker was told of it then
+    int64_t judge_ms; // not to be judged before
+    bool shown;       // the worker has shown it since it was granted
+    bool cancel;      // the worker is to stop
+    bool ending;      // its end is on the way to the store
     lease_owner_t *owner;
     lease_t *next, *previous; // of the same owner
 };

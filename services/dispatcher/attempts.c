@@ -12,6 +12,7 @@
 
 #define MATCH_MAX    256 // lease items of one round
 #define REASON_BYTES 1000
+#define END_AGAIN_MS 1000 // after Redis refused to end an attempt
 
 // 0 … 1, for back-offs.
 static double jitter(void) {
@@ -323,11 +324,9 @@ static void job_moved(dispatcher_t *d, const char *job, const char *state, const
 static void delete_leftovers(dispatcher_t *d, const store_reply_t *reply, const char *job) {
     char folder[PROTO_NAME_MAX + 8];
     snprintf(folder, sizeof folder, "jobs/%s/", job);
-    for (size_t i = 7; i < store_count(reply); i++) {
-        const proto_checkpoint_t *old = checkpoint_of(d, reply_bytes(reply, i));
-        if (old && strncmp(old->path, folder, strlen(folder)) == 0)
-            files_delete(d->files, old->path);
-    }
+    for (size_t i = 7; i < store_count(reply); i++)
+        if (strncmp(reply_text(reply, i), folder, strlen(folder)) == 0)
+            files_delete(d->files, reply_text(reply, i));
 }
 
 static void finished(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
@@ -488,14 +487,17 @@ void on_finish(dispatcher_t *d, const bus_message_t *message) {
 static void ended(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                   const err_t *err) {
     lease_t *lease = lease_find(d->leases, item->job);
-    if (err && err->code != ERR_NOT_LEADER) {
-        log_error("job %s: its attempt cannot be ended: %s", item->job, err->message);
-        if (lease && lease->token == item->token)
-            lease->ending = false; // judged again
+    if (err) {
+        if (err->code != ERR_NOT_LEADER)
+            log_error("job %s: its attempt cannot be ended: %s", item->job, err->message);
+        if (lease && lease->token == item->token) {
+            lease->ending = false;
+            lease->judge_ms = clock_mono_ms() + END_AGAIN_MS;
+        }
         return;
     }
     drop_lease(d, item->job, item->token);
-    if (!err && !reply_text(reply, 0)[0])
+    if (!reply_text(reply, 0)[0])
         job_moved(d, item->job, reply_text(reply, 1), reply_text(reply, 2), reply_number(reply, 3));
     match_later(d);
 }
@@ -544,7 +546,7 @@ static void end_stalled(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
 void attempts_tick(dispatcher_t *d, int64_t now_ms) {
     size_t at = 0;
     for (lease_t *lease; (lease = lease_next(d->leases, &at)) != NULL;) {
-        if (lease->ending)
+        if (lease->ending || now_ms < lease->judge_ms)
             continue;
         char reason[160];
         switch (lease_judge(lease, now_ms, d->conf->lease_ms, d->conf->stall_ms)) {

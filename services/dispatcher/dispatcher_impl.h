@@ -47,6 +47,7 @@ struct dispatcher {
     files_t *files;
     sweep_t *sweep;   // under way, or NULL
     int64_t sweep_ms; // of the next
+    bool sweeps;      // the files belong to these data of Redis
     stats_t stats;
     struct {
         int64_t tick_ms, due_ms; // when Redis is to be asked next; when a delay ends, 0: unknown
@@ -117,6 +118,9 @@ void files_redis_folder(files_t *files, const char *folder);
 // Looks for orphans now and then (sweep.c): folders of jobs, attempts and versions that nothing
 // refers to and that have not changed for orphan_s.
 void sweep_tick(dispatcher_t *d, int64_t now_ms);
+// Only the files of this stack (its name is in Redis and in <files>/.stack) are swept: a Redis that
+// is new, or the wrong one, refers to none of them.
+void sweep_claim(dispatcher_t *d, const char *stack);
 // remove.c: rm -r of root/path, which never follows a symbolic link.
 err_code_t remove_tree(const char *root, const char *path, err_t *err);
 

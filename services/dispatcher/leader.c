@@ -192,6 +192,8 @@ static void on_lead(void *arg, const store_reply_t *reply, const err_t *err) {
         leader->state = LEADER_FOLLOWING;
         snprintf(leader->other, sizeof leader->other, "%s", other);
     } else if (strcmp(word, "LEAD") == 0) {
+        if (reply_number(reply, 2))
+            sweep_claim(d, reply_text(reply, 3));
         leads(d, reply_number(reply, 1), reply_number(reply, 2) != 0);
     } else {
         refused(d, reply);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LISTED_MAX 10000 // entries of a list
+#define LISTED_MAX  10000   // entries of a list
+#define INFOS_BYTES 8388608 // of the infos of a list: what does not fit goes without
 
 // Positions as in lua/registry.lua, from 0.
 static void dataset_of(const store_reply_t *item, proto_dataset_info_t *info) {
@@ -42,6 +43,7 @@ static item_t *question(const request_t *from, item_fn done, const char *where, 
     item_number(item, version);
     item_text(item, what);
     item_number(item, most);
+    item_number(item, INFOS_BYTES);
     return item;
 }
 
@@ -58,15 +60,6 @@ static err_code_t none_such(const item_t *item, const char *sort, err_t *err) {
 // --- Lists
 // ---------------------------------------------------------------------------------------
 
-// Infos are bounded by themselves only, and a list by one message: what does not fit goes without.
-static void drop_infos(proto_bytes_t *info, size_t *left) {
-    if (info->size > *left)
-        *info = (proto_bytes_t){NULL, 0};
-    *left -= info->size;
-}
-
-#define INFOS_BYTES (8u << 20)
-
 static void datasets_came(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                           const err_t *err) {
     if (err) {
@@ -74,12 +67,10 @@ static void datasets_came(dispatcher_t *d, const item_t *item, const store_reply
         return;
     }
     proto_arena_reset(d->arena);
-    size_t count = store_count(reply) - 1, left = INFOS_BYTES;
+    size_t count = store_count(reply) - 1;
     proto_dataset_info_t *infos = proto_arena_alloc(d->arena, (count + 1) * sizeof *infos);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         dataset_of(store_item(reply, 1 + i), &infos[i]);
-        drop_infos(&infos[i].info, &left);
-    }
     proto_datasets_t list = {.datasets = {infos, count}};
     answer(d, &item->from, PROTO_datasets, &list);
 }
@@ -105,12 +96,10 @@ static void models_came(dispatcher_t *d, const item_t *item, const store_reply_t
         return;
     }
     proto_arena_reset(d->arena);
-    size_t count = store_count(reply) - 1, left = INFOS_BYTES;
+    size_t count = store_count(reply) - 1;
     proto_model_info_t *infos = proto_arena_alloc(d->arena, (count + 1) * sizeof *infos);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         model_of(store_item(reply, 1 + i), &infos[i]);
-        drop_infos(&infos[i].info, &left);
-    }
     proto_models_t list = {.revision = revision, .models = {infos, count}};
     answer(d, &follower->from, PROTO_models, &list);
     free(follower);

@@ -3,6 +3,7 @@
 #include "sweep_impl.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 
 #include <ctype.h>
@@ -220,12 +221,45 @@ static void ask_versions(dispatcher_t *d, const char *where, const char *branch)
     item_number(item, 0);
     item_text(item, "paths");
     item_number(item, PATHS_MAX);
+    item_number(item, 0);
     d->sweep->questions++;
     batch_add(d->batch, item);
 }
 
+static err_code_t claim(const char *folder, const char *path, const char *stack, bool *ours,
+                        err_t *err) {
+    void *found = NULL;
+    size_t size;
+    err_code_t code = fs_read(path, 256, &found, &size, err);
+    if (code == ERR_NOT_FOUND) {
+        *ours = true;
+        code = fs_mkdirs(folder, err);
+        return code ? code : fs_write(path, stack, strlen(stack), err);
+    }
+    *ours = code == ERR_OK && strcmp(found, stack) == 0;
+    free(found);
+    return code;
+}
+
+void sweep_claim(dispatcher_t *d, const char *stack) {
+    char *path = fs_join(d->conf->files, ".stack");
+    bool ours = false;
+    err_t err;
+    err_code_t code = claim(d->conf->files, path, stack, &ours, &err);
+    if (code)
+        log_warn("orphans are not swept: %s", err.message);
+    else if (!ours)
+        log_warn("the files below %s belong to another Redis' data: nothing of them is swept; if "
+                 "those data are gone, delete %s",
+                 d->conf->files, path);
+    d->sweeps = code == ERR_OK && ours;
+    free(path);
+}
+
 void sweep_tick(dispatcher_t *d, int64_t now_ms) {
     sweep_t *sweep = d->sweep;
+    if (!sweep && !d->sweeps)
+        return;
     int64_t every_ms = d->conf->orphan_s * 1000 / 6;
     every_ms = every_ms < EVERY_MIN_MS ? EVERY_MIN_MS : every_ms;
     every_ms = every_ms > EVERY_MAX_MS ? EVERY_MAX_MS : every_ms;

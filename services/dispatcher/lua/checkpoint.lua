@@ -9,14 +9,15 @@ return run(function()
     if not is_running(job, token) then
         return {'STALE'}
     end
-    local newest = call('HGET', 'x:' .. id, 'c1')
-    if newest == checkpoint then
+    local key = 'x:' .. id
+    local newest = call('HMGET', key, 'c1', 'p1')
+    if newest[1] == checkpoint then
         return {''} -- sent again
     end
-    if newest then
-        call('HSET', 'x:' .. id, 'c0', newest)
+    if newest[1] then
+        call('HSET', key, 'c0', newest[1], 'p0', newest[2])
     end
-    call('HSET', 'x:' .. id, 'c1', checkpoint)
+    call('HSET', key, 'c1', checkpoint, 'p1', path)
     job[CHECKPOINTS] = job[CHECKPOINTS] + 1
     job[DEATHS] = 0
     push_events(id, job, {event('checkpoint', {step = step, path = path})})

@@ -4,7 +4,7 @@
 -- The end of an attempt as its worker tells it: last events, state, result, registration and the worker's next lease.
 -- Item: id, token, outcome, retryable, jitter, result, packed failure, reason, list of what to register (nothing, or d or m,
 -- name, base, path, digest, info), number of the first event, list of events, worker, boot, list of kinds for the next lease.
--- Reply: {'', state, version, lease, kind, delay_ms, revision, checkpoints to be deleted …} | {'STALE'}
+-- Reply: {'', state, version, lease, kind, delay_ms, revision, paths of checkpoints to be deleted …} | {'STALE'}
 
 local function newest_version(key)
     local newest = 0
@@ -45,14 +45,15 @@ local function fresh_events(job, seq, events)
 end
 
 local function forget_leftovers(id, job)
-    if job[ATTEMPTS] == 1 and job[CHECKPOINTS] == 0 then
+    if job[ATTEMPTS] == 1 and job[CHECKPOINTS] == 0 and job[CANCEL] == 0 then
         return {}
     end
     local key, gone = 'x:' .. id, {}
-    for _, packed in ipairs({call('HGET', key, 'c1') or '', call('HGET', key, 'c0') or ''}) do
-        gone[#gone + 1] = packed ~= '' and packed or nil
+    local paths = job[CHECKPOINTS] > 0 and call('HMGET', key, 'p1', 'p0') or {}
+    for i = 1, #paths do
+        gone[#gone + 1] = paths[i] or nil
     end
-    call('HDEL', key, 'c1', 'c0', 'err', 'why')
+    call('HDEL', key, 'c1', 'p1', 'c0', 'p0', 'err', 'why')
     return gone
 end
 

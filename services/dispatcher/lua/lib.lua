@@ -68,7 +68,9 @@ end
 -- Takes a job out of its state; the caller puts it into the next one and saves.
 local function leave_state(id, job)
     call('ZREM', 'st:' .. job[STATE], id)
-    if job[STATE] == 'queued' then
+    if FINAL[job[STATE]] then
+        call('LREM', 'done', -1, id)
+    elseif job[STATE] == 'queued' then
         call('ZREM', 'q:' .. job[KIND], id)
         if job[DUE] > 0 then
             call('ZREM', 'delayed', id)
@@ -89,7 +91,7 @@ local function enter_state(id, job, state, data, delay, order)
         enqueue(id, job[KIND], order)
     elseif FINAL[state] then
         job[FINISHED] = now
-        call('RPUSH', 'done', id .. ':' .. stamp)
+        call('RPUSH', 'done', id)
         each_ref(job, function(ref)
             call('SREM', 'ref:' .. ref, id)
         end)

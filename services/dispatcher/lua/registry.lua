@@ -1,10 +1,11 @@
 #!lua flags=no-writes
 -- include lib_job.lua
 -- Versions of data sets (d) or models (m). ARGV: d or m, name or '', version, what: all, newest, promoted, or
--- paths (all, without info); most.
+-- paths (all, without info); most; bytes of infos: what would go beyond has none.
 -- With a name, version 0 and newest: of a model the promoted one, else the newest.
 -- Reply: {revision, {name, version, path, digest, job, created, info, promoted, revision of its promotion} …}
 local where, name, version, what, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local left = tonumber(ARGV[6])
 local reply = {tonumber(call('GET', 'rev') or 0)}
 
 local function versions_of(key)
@@ -20,9 +21,13 @@ local function add(of, number, promoted, revision)
     local packed = #reply <= most and call('HGET', where .. ':' .. of, number)
     if packed then
         local record = unpack_value(packed)
-        local served = number == promoted
-        reply[#reply + 1] = {of, number, record[1], record[2], record[3], record[4], what ~= 'paths' and record[5] or '',
-                             served and 1 or 0, served and revision or 0}
+        local served, info = number == promoted, record[5]
+        if what == 'paths' or #info > left then
+            info = ''
+        end
+        left = left - #info
+        reply[#reply + 1] = {of, number, record[1], record[2], record[3], record[4], info, served and 1 or 0,
+                             served and revision or 0}
     end
 end
 

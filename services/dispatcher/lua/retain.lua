@@ -9,10 +9,9 @@ return run(function()
         return {0}
     end
     local reply = {excess > most and 1 or 0}
-    for _, entry in ipairs(call('LPOP', 'done', math.min(excess, most))) do
-        local id, stamped = string.match(entry, '^(.+):(%d+)$')
+    for _, id in ipairs(call('LPOP', 'done', math.min(excess, most))) do
         local job = load_job(id)
-        if job and FINAL[job[STATE]] and job[FINISHED] == tonumber(stamped) then -- or it was retried since
+        if job then
             call('ZREM', 'st:' .. job[STATE], id)
             call('DEL', 'j:' .. id, 'x:' .. id, 'v:' .. id)
             if job[KEY] ~= '' then
