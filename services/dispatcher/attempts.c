@@ -107,6 +107,12 @@ void tell_cancel(dispatcher_t *d, lease_t *lease) {
 // --- Idle workers are sent for what waits
 // --------------------------------------------------------
 
+static void put_kinds(item_t *item, const worker_t *worker) {
+    item_number(item, worker->kind_count);
+    for (size_t i = 0; i < worker->kind_count; i++)
+        item_text(item, worker->kinds[i]->name);
+}
+
 static void lease_answered(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                            const err_t *err) {
     kind_t *kind = kind_make(d, item->kind);
@@ -126,19 +132,20 @@ static void lease_answered(dispatcher_t *d, const item_t *item, const store_repl
         kind->ready = 0;
         return;
     }
+    kind_ready(d, assign.kind, -1);
     if (kind->ready)
-        kind->ready--;
+        match_later(d); // it was an older job of another kind
     send_assign(d, &assign);
 }
 
+// For the oldest job of all kinds that the worker serves, whichever it was asked for.
 static void ask_lease(dispatcher_t *d, worker_t *worker, kind_t *kind) {
     item_t *item = item_new(SCRIPT_lease, NULL, lease_answered);
     snprintf(item->worker, sizeof item->worker, "%s", worker->name);
     snprintf(item->kind, sizeof item->kind, "%s", kind->name);
     item_text(item, worker->name);
     item_text(item, worker->boot);
-    item_number(item, 1);
-    item_text(item, kind->name);
+    put_kinds(item, worker);
     kind->asked++;
     worker->reserved++;
     batch_add(d->batch, item);
@@ -424,9 +431,7 @@ static void put_next(dispatcher_t *d, item_t *item, const char *name, bool holds
     }
     worker->reserved++;
     item->number = 1; // a slot is reserved
-    item_number(item, worker->kind_count);
-    for (size_t i = 0; i < worker->kind_count; i++)
-        item_text(item, worker->kinds[i]->name);
+    put_kinds(item, worker);
 }
 
 // A short text of the failure, for lists; the whole of it is kept beside.
