@@ -80,7 +80,8 @@ static void load_lease(dispatcher_t *d, const store_reply_t *item, int64_t now_m
     snprintf(lease->boot, sizeof lease->boot, "%s", reply_text(item, 5));
     lease->cancel = reply_number(item, 6) != 0;
     lease->sent_ms = now_ms;
-    lease->shown = true; // as far as one can know: if its process is gone, it died with it
+    // Only what surely was begun counts as a death if its worker's process turns out to be gone.
+    lease->shown = reply_number(item, 7) > 0;
 }
 
 static void on_loaded(void *arg, const store_reply_t *reply, const err_t *err) {

@@ -22,9 +22,13 @@ static void start(proc_t *proc, const char *name) {
         fail_msg("%s; %s", err.message, err.remedy);
 }
 
+void scene_begin_dispatcher(void) {
+    start(&scene.dispatcher, "dispatcher");
+}
+
 void scene_start_dispatcher(void) {
     err_t err;
-    start(&scene.dispatcher, "dispatcher");
+    scene_begin_dispatcher();
     if (proc_await_ready(&scene.dispatcher, PATIENCE_MS, &err) != ERR_OK)
         fail_msg("%s: %s", err.message, proc_output(&scene.dispatcher));
 }

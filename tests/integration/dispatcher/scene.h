@@ -53,6 +53,7 @@ extern scene_t scene;
 void scene_open(const char *const *redis_extra, const char *const *settings);
 int scene_close(void **state); // as a test's teardown
 void scene_kill_dispatcher(void);
+void scene_begin_dispatcher(void);
 void scene_start_dispatcher(void); // and waits till it is ready
 // Another instance on the same Redis, named so; not awaited.
 void scene_start_second(proc_t *proc, const char *name);
