@@ -114,7 +114,7 @@ static void send_report(worker_t *worker, hold_t *hold) {
     hold->told = hold->reports - hold->seq < 2 ? hold->reports - hold->seq : 2;
     for (uint64_t i = 0; i < hold->told; i++) {
         json_t *data = json_pack("{s:I,s:I}", "token", (json_int_t)hold->token, "seq",
-                                 (json_int_t)(hold->seq + 1 + i));
+                                 (json_int_t)hold->seq + 1 + (json_int_t)i);
         events[i] = (proto_report_t){.type = "log"};
         proto_map_from_json(data, arena, &events[i].data, NULL);
         json_decref(data);
