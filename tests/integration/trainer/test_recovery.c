@@ -25,7 +25,7 @@
 #define SIZE        16
 #define IMAGES      40 // a class
 #define TRAIN                                                                                      \
-    "{\"dataset\": \"toy\", \"model\": \"heads\", \"backend\": \"ref\", \"threads\": 1, "          \
+    "{\"dataset\": \"toy\", \"model\": \"heads\", \"threads\": 1, "                                \
     "\"width\": 2, \"depth\": 2, \"dense\": 8, \"batch\": 7, \"lr\": 0.003, \"seed\": 5, "         \
     "\"augment\": \"flip,shift\", \"checkpoint_s\": 1, \"epochs\": 250}"
 
