@@ -62,11 +62,13 @@ static void plan_values(const cpu_t *cpu, nn_shape_t shape, bool flat, values_t 
     values->sample = (int64_t)shape.height * shape.width * values->stored;
 }
 
-// A convolution reads the image itself: oneDNN has kernels for one to three planes; in bfloat16
-// pixels have an even number of channels.
+// A convolution reads the image itself: with 16 lanes oneDNN has kernels for one to three planes
+// (with 8 its weight gradient has plain loops only: a block with empty channels is far faster); in
+// bfloat16 pixels have an even number of channels.
 static void plan_input(const cpu_t *cpu, values_t *values) {
     nn_shape_t shape = values->shape;
-    if (cpu->stages[0].kind != STAGE_CONV || (!cpu->bf16 && shape.channels > 3)) {
+    bool planes = cpu->kernels->lanes == 16 && shape.channels <= 3;
+    if (cpu->stages[0].kind != STAGE_CONV || (!cpu->bf16 && !planes)) {
         return;
     }
     values->layout = cpu->bf16 ? LAYOUT_LAST : LAYOUT_PLANES;
