@@ -1,6 +1,5 @@
 // The life of a job: its states and the rules that lead from one to the next. Pure: no clock, no
-// I/O. The scripts of services/dispatcher/lua follow the same rules in Redis; a test drives both
-// with the same random histories and compares them.
+// I/O. The scripts of services/dispatcher/lua follow the same rules in Redis.
 //
 //   queued → running → succeeded | failed | cancelled | dead
 //      ↑        │ failed retryably (after a back-off), released, lease lost, its process died

@@ -1,5 +1,5 @@
 -- What all scripts share: a job's record, its events, and the rules of its states. README.md says how the keys are laid out;
--- common/job/job.c has the same rules in C, and a test holds the two together.
+-- common/job/job.c has the same rules in C.
 local call, pack, unpack_value = redis.call, cmsgpack.pack, cmsgpack.unpack
 
 -- A job's record, j:<id>: one packed array of these.
