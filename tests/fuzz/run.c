@@ -181,6 +181,7 @@ static void run_rounds(uint64_t first, uint64_t rounds) {
         prepare_text(round);
         LLVMFuzzerTestOneInput(current.bytes, current.size);
         free(current.bytes);
+        current = (input_t){NULL, 0}; // a sanitizer may end the program later
         free(input.bytes);
     }
     printf("%llu rounds from %zu seeds\n", (unsigned long long)(round - first), seed_count);
