@@ -115,7 +115,7 @@ static void tell(progress_t *progress, const char *text) {
     buf_release(&line);
 }
 
-static void on_progress(progress_t *progress, const json_t *data) {
+static void on_progress(progress_t *progress, const json_t *data, int64_t at_ms) {
     const json_t *text = json_object_get(data, "text");
     progress->done = json_number_value(json_object_get(data, "done"));
     progress->total = json_number_value(json_object_get(data, "total"));
@@ -129,7 +129,7 @@ static void on_progress(progress_t *progress, const json_t *data) {
         progress->done < progress->window[(progress->seen - 1) % PROGRESS_WINDOW].done)
         progress->seen = newest = 0; // another attempt, or another phase
     progress->window[newest].done = progress->done;
-    progress->window[newest].at_ms = now;
+    progress->window[newest].at_ms = at_ms; // when it happened: history comes all at once
     progress->seen++;
     if (!progress->terminal) {
         tell(progress, json_string_value(text));
@@ -178,7 +178,7 @@ void progress_event(progress_t *progress, const proto_event_t *event) {
     if (!data)
         data = json_object();
     if (strcmp(event->type, "progress") == 0)
-        on_progress(progress, data);
+        on_progress(progress, data, (int64_t)event->at_ms);
     else if (strcmp(event->type, "log") == 0)
         on_log(progress, data);
     else

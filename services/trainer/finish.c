@@ -63,9 +63,13 @@ static json_t *describe(const finish_t *finish) {
                   images_per_second(state, train->images), "exact", state->exact, "weights_sha256",
                   finish->weights_sha256, "dataset", train->body.dataset, "dataset_version",
                   (json_int_t)state->dataset_version, "bn_stats", train->body.bn_stats);
-    static const char *const keys[] = {"backend", "precision", "isa", "threads"};
+    static const char *const keys[] = {"backend", "precision", "isa"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         json_object_set_new(json, keys[i], choice(state->choices, keys[i]));
+    json_t *threads = choice(state->choices, "threads");
+    if (json_is_string(threads))
+        json_object_set_new(json, "threads", json_integer(atoi(json_string_value(threads))));
+    json_decref(threads);
     if (train->body.init && train->body.init[0])
         json_object_set_new(json, "init",
                             json_pack("{s:s, s:I}", "model", train->body.init, "version",

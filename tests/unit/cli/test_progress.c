@@ -14,13 +14,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static void feed(progress_t *progress, const char *type, json_t *data) {
+static void feed_at(progress_t *progress, uint64_t at_ms, const char *type, json_t *data) {
     proto_arena_t *arena = proto_arena_new();
-    proto_event_t event = {.n = 1, .type = type};
+    proto_event_t event = {.n = 1, .at_ms = at_ms, .type = type};
     assert_int_equal(proto_map_from_json(data, arena, &event.data, NULL), ERR_OK);
     progress_event(progress, &event);
     proto_arena_destroy(&arena);
     json_decref(data);
+}
+
+static void feed(progress_t *progress, const char *type, json_t *data) {
+    feed_at(progress, (uint64_t)clock_mono_ms(), type, data);
 }
 
 static void advance(progress_t *progress, double done, double total, const char *text) {
@@ -68,6 +72,21 @@ static void a_terminal_has_a_bar_with_rate_and_time_left(void **state) {
     assert_non_null(strstr(out, " left"));
     assert_non_null(strstr(out, "\r\033[Kepoch 1  loss 0.5\n")); // the bar gives way to a line
     assert_null(strstr(out, "cut 漫画漫画"));                    // it would wrap
+}
+
+static void history_that_comes_at_once_has_the_rate_it_had(void **state) {
+    (void)state;
+    char out[4000];
+    capture_t capture;
+    progress_t progress;
+    capture_begin(&capture, STDERR_FILENO);
+    progress_init(&progress);
+    for (int i = 1; i <= 5; i++)
+        feed_at(&progress, 1000 * (uint64_t)i, "progress",
+                json_pack("{s:f, s:f}", "done", 100.0 * i, "total", 1000.0));
+    progress_end(&progress);
+    capture_end(&capture, out, sizeof out);
+    assert_non_null(strstr(out, " 50 %  500 of 1000  100/s  5.0 s left"));
 }
 
 static void a_new_attempt_starts_the_rate_again(void **state) {
@@ -133,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_come_each_tenth),
         cmocka_unit_test(a_terminal_has_a_bar_with_rate_and_time_left),
+        cmocka_unit_test(history_that_comes_at_once_has_the_rate_it_had),
         cmocka_unit_test(a_new_attempt_starts_the_rate_again),
         cmocka_unit_test(odd_events_break_nothing),
         cmocka_unit_test(with_json_nothing_is_shown),
