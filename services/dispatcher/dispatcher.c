@@ -29,6 +29,7 @@ void answer(dispatcher_t *d, const request_t *to, proto_type_t type, const void 
         return;
     if (err.code == ERR_UNAVAILABLE || err.code == ERR_FULL) {
         log_debug("no answer: %s", err.message);
+        workers_missed(d, &to->peer);
         return;
     }
     log_error("%s cannot be answered: %s", proto_message(type)->wire, err.message);
@@ -42,15 +43,10 @@ void answer_error(dispatcher_t *d, const request_t *to, const err_t *err) {
         metric_add(&d->stats.refused_away, 1);
     else if (err->code == ERR_STALE)
         metric_add(&d->stats.stale, 1);
-    if (to->peer.size == 0)
-        return;
-    if (err->code != ERR_NOT_LEADER) {
-        bus_reply_error_to(d->router, &to->peer, to->id, err);
-        return;
-    }
     proto_error_t message;
     bus_error_message(err, &message);
-    message.leader = d->leader.state == LEADER_FOLLOWING ? d->leader.other : "";
+    if (err->code == ERR_NOT_LEADER && d->leader.state == LEADER_FOLLOWING)
+        message.leader = d->leader.other;
     answer(d, to, PROTO_error, &message);
 }
 

@@ -196,6 +196,7 @@ static void take_hello(dispatcher_t *d, worker_t *worker, const proto_worker_hel
     worker->slots = hello->slots;
     worker->pid = hello->pid;
     worker->peer = *peer;
+    worker->missed = false;
     worker->seen_ms = clock_mono_ms();
     if (!worker->known)
         log_write(LOG_INFO, (const char *[]){"worker", worker->name, NULL},
@@ -272,6 +273,17 @@ static void renew_lease(dispatcher_t *d, const char *worker, const proto_lease_t
         cancel[renewed->cancel.count++] = hold;
 }
 
+static bool same_peer(const bus_peer_t *a, const bus_peer_t *b) {
+    return a->size == b->size && memcmp(a->id, b->id, a->size) == 0;
+}
+
+void workers_missed(dispatcher_t *d, const bus_peer_t *peer) {
+    const workers_t *workers = d->workers;
+    for (size_t i = 0; i < workers->count; i++)
+        if (same_peer(&workers->list[i]->peer, peer))
+            workers->list[i]->missed = true;
+}
+
 void on_renew(dispatcher_t *d, const bus_message_t *message) {
     proto_worker_renew_t renew;
     request_t from = request_of(message);
@@ -285,9 +297,13 @@ void on_renew(dispatcher_t *d, const bus_message_t *message) {
     for (size_t i = 0; i < renew.leases.count; i++)
         renew_lease(d, renew.worker, &renew.leases.items[i], &renewed, lost, cancel, now_ms);
     worker_t *worker = worker_find(d, renew.worker);
-    renewed.hello = !worker || !worker->known || strcmp(worker->boot, renew.boot) != 0;
+    bool known = worker && worker->known && strcmp(worker->boot, renew.boot) == 0;
+    // ZeroMQ connects anew by itself: the worker does not know that answers went the old way.
+    if (known && !same_peer(&worker->peer, &message->peer))
+        worker->missed = true;
+    renewed.hello = !known || worker->missed;
     answer(d, &from, PROTO_worker_renewed, &renewed);
-    if (renewed.hello)
+    if (!known)
         return;
     worker->seen_ms = now_ms;
     worker->peer = message->peer;

@@ -21,6 +21,7 @@ typedef struct {
     char name[PROTO_NAME_MAX + 1], boot[PROTO_NAME_MAX + 1];
     bool known; // it has said hello; else only leases name it
     bool draining;
+    bool missed; // an answer to it may be lost: it is to say hello, and to send again what has none
     kind_t **kinds;
     size_t kind_count;
     uint64_t slots, pid;
@@ -48,6 +49,8 @@ void on_renew(dispatcher_t *d, const bus_message_t *message);
 void on_bye(dispatcher_t *d, const bus_message_t *message);
 void on_worker_list(dispatcher_t *d, const bus_message_t *message);
 void workers_tick(dispatcher_t *d, int64_t now_ms);
+// An answer to that peer was not sent.
+void workers_missed(dispatcher_t *d, const bus_peer_t *peer);
 
 worker_t *worker_find(dispatcher_t *d, const char *name); // NULL: none
 worker_t *worker_make(dispatcher_t *d, const char *name); // found, or made as unknown

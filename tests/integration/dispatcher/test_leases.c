@@ -157,6 +157,30 @@ static void test_renewal_from_another_connection(void **state) {
     hand_finish(&ann, job, "succeeded", "succeeded");
 }
 
+// ZeroMQ connects anew without a word to the worker, and what it was to be answered goes the old
+// way: it must be made to send that again.
+static void test_an_answer_to_a_connection_that_is_gone(void **state) {
+    (void)state;
+    open(NULL);
+    const proto_worker_assign_t *job = begin("play");
+    assert_false(hand_renew_job(&ann, job, 1)->hello);
+    proto_job_finish_t finish = hand_end(&ann, job, "succeeded");
+    err_t err;
+    proc_signal(&scene.dispatcher, SIGSTOP);
+    if (bus_send(ann.dealer, NULL, 900, 0, PROTO_job_finish, &finish, NULL, 0, &err) != ERR_OK)
+        fail_msg("%s", err.message);
+    hand_close(&ann); // what was sent still arrives
+    hand_open(&ann, "ann", "play", 1);
+    proc_signal(&scene.dispatcher, SIGCONT);
+    scene_await_state(job->job, "succeeded");
+    assert_true(hand_renew_job(&ann, job, 2)->hello);
+    assert_true(hand_renew_job(&ann, job, 2)->hello); // until it is said
+    const proto_hold_t hold = {.job = job->job, .token = job->token};
+    hand_hello(&ann, &hold, 1);
+    hand_finish(&ann, job, "succeeded", "succeeded");
+    assert_false(hand_renew(&ann, NULL, 0)->hello);
+}
+
 // --- Restarts
 
 static void test_a_new_process_of_the_worker(void **state) {
@@ -317,6 +341,7 @@ int main(void) {
         TEST(test_an_assignment_that_is_not_shown_comes_again),
         TEST(test_an_end_told_twice_is_done_once),
         TEST(test_renewal_from_another_connection),
+        TEST(test_an_answer_to_a_connection_that_is_gone),
         TEST(test_a_new_process_of_the_worker),
         TEST(test_a_child_that_dies_counts),
         TEST(test_a_worker_that_leaves_gives_back),

@@ -89,8 +89,9 @@ class Worker(threading.Thread):
     while it is set to block.
     """
 
-    def __init__(self, endpoint, name, files, slots=1, kinds=("sum",)):
+    def __init__(self, endpoint, name, files, slots=1, kinds=("sum",), resend=5):
         super().__init__(daemon=True)
+        self.resend = resend  # seconds without an answer, though renewals are answered
         self.endpoint, self.name_, self.files = endpoint, name, files
         self.slots, self.kinds, self.boot = slots, list(kinds), uuid.uuid4().hex
         self.jobs, self.flying, self.last_id = {}, {}, 0  # jobs: token -> job; flying: id -> (token, type)
@@ -107,9 +108,7 @@ class Worker(threading.Thread):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(self.endpoint)
-        self.heard, self.flying = time.monotonic(), {}
-        for job in self.jobs.values():
-            job["waiting"] = False
+        self.heard = time.monotonic()
         self.hello()
 
     def hello(self):
@@ -156,6 +155,9 @@ class Worker(threading.Thread):
         elif type == "worker.welcome":
             self.welcomed, self.beat = True, body["heartbeat_ms"] / 1000
             self.drop(body.get("refused", []))
+            self.flying = {}  # what is unanswered is sent again
+            for job in self.jobs.values():
+                job["waiting"] = False
         elif type == "worker.renewed":
             self.drop(body.get("lost", []))
             self.cancel(body.get("cancel", []))
@@ -236,7 +238,7 @@ class Worker(threading.Thread):
             if self.welcomed and not job["waiting"] and now >= job["due"]:
                 type, body = job["out"][0]
                 id = self.send(type, {"worker": self.name_, "job": job["job"], "token": token, **body})
-                self.flying[id], job["waiting"], job["again"] = (token, type), True, now + 5
+                self.flying[id], job["waiting"], job["again"] = (token, type), True, now + self.resend
             elif job["waiting"] and now >= job["again"]:  # no answer: the same once more
                 self.flying = {id: what for id, what in self.flying.items() if what[0] != token}
                 job["waiting"] = False

@@ -4,6 +4,7 @@ do the programs that stand on the page run as they stand there?
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -154,6 +155,22 @@ class AWorker(Scene):
         done = [event["data"]["done"] for event in events if event["type"] == "progress"]
         self.assertEqual(done, list(range(1, 61)))
         self.assertEqual(len(worker.taken), 1)
+
+    def test_what_died_unanswered_is_sent_again_after_the_welcome(self):
+        worker = self.worker(resend=float("inf"))  # nothing but a welcome makes it send again
+        job = self.client.submit("sum", {"numbers": list(range(60)), "pause": 0.1})
+        self.client.events(job, until=("running",))
+        for _ in range(2):
+            dispatcher = self.stack.processes["dispatcher"]
+            dispatcher.send_signal(signal.SIGSTOP)
+            await_true("a message without an answer", lambda: any(job["waiting"] for job in worker.jobs.values()))
+            time.sleep(0.3)  # it has left the worker by then
+            self.stack.kill("dispatcher")
+            self.stack.start("dispatcher")
+            self.stack.await_ready("dispatcher")
+        self.client.events(job)
+        info = self.client.show(job)
+        self.assertEqual((info["state"], info["result"], info["attempts"]), ("succeeded", {"sum": 1770}, 1))
 
     def test_a_new_boot_goes_on_from_the_checkpoint(self):
         first = self.worker("twin")

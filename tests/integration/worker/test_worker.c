@@ -507,6 +507,26 @@ static void test_unanswered_is_sent_again(void **state) {
     assert_int_equal(events, 500);
 }
 
+// The dispatcher was started anew, so quickly that the connection mended itself.
+static void test_a_welcome_makes_it_send_again(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    fake_assign(fake, "j1", 1, "{\"do\": \"flood\", \"count\": 500}");
+    const proto_job_report_t *report = fake_expect(fake, PROTO_job_report)->body; // not answered
+    int64_t start = clock_mono_ms();
+    fake->renewed.hello = true;
+    fake_wait_hello(fake, 2);
+    const got_t *second = fake_expect(fake, PROTO_job_report);
+    const proto_job_report_t *again = second->body;
+    assert_true(clock_mono_ms() - start < 4500); // before it is tired of waiting
+    assert_int_equal(again->seq, report->seq);
+    assert_int_equal(again->events.count, report->events.count);
+    fake_ok(fake, second);
+    size_t events;
+    fake_finish(fake, &events);
+    assert_int_equal(events, 500);
+}
+
 // The dispatcher dies and comes back; the job goes on, ends meanwhile, and is told.
 static void test_dispatcher_restarts(void **state) {
     fake_t *fake = *state;
@@ -678,6 +698,7 @@ int main(void) {
         TEST(test_error_answer_reaches_the_child),
         TEST(test_refused_result_becomes_a_failure),
         TEST(test_unanswered_is_sent_again),
+        TEST(test_a_welcome_makes_it_send_again),
         TEST(test_dispatcher_restarts),
         TEST(test_worker_starts_before_the_dispatcher),
         TEST(test_follows_the_leader),
