@@ -219,7 +219,7 @@ static void retried(dispatcher_t *d, const item_t *item, const store_reply_t *re
         no_such_job(&why, item->job);
     } else if (strcmp(word, "STATE") == 0) {
         err_set(&why, ERR_CONFLICT, "job %s is %s", item->job, detail);
-        err_remedy(&why, "only failed, cancelled and dead jobs can be retried");
+        err_remedy(&why, "submit it anew to have it done once more");
     } else if (strcmp(word, "FULL") == 0) {
         err_set(&why, ERR_FULL, "%lld jobs wait already", (long long)d->conf->max_queued);
         err_remedy(&why, "try again when some are done, or raise max_queued");

@@ -61,7 +61,7 @@ class Stack:
 
     def logs(self):
         text = []
-        for folder, _, files in os.walk(self.path("log")):
+        for folder, _, files in os.walk(self.path("logs")):
             for name in sorted(files):
                 with open(os.path.join(folder, name), errors="replace") as file:
                     text.append(f"--- {name}\n" + file.read()[-4000:])

@@ -61,9 +61,10 @@ class MainJob(StackTest):
     def test_evaluate_agrees_with_training(self):
         got = self.stack.ask("evaluate", "heads", "heads")
         self.assertEqual(got["state"], "succeeded")
-        text = str(got)
-        self.assertIn(f"{self.trained['test']['accuracy']}", text)
-        self.assertIn(str(self.trained["test"]["confusion"]), text)
+        for key in ("accuracy", "confusion"):
+            self.assertEqual(got[key], self.trained["test"][key])
+        for key in ("loss", "auc"):
+            self.assertAlmostEqual(got[key], self.trained["test"][key], places=6)
 
     def test_predict_and_classify_agree(self):
         out = self.stack.path("labels.csv")

@@ -2,15 +2,15 @@
 -- include lib_job.lua
 -- include lib.lua
 -- Queues an ended job again behind all that wait, from its last checkpoint, with all its attempts before it. Item: id.
--- Reply: {'', kind} (kind '': it was waiting already) | {'NONE'} | {'STATE', state} | {'FULL'} | {'GONE', reference}
+-- Reply: {'', kind} (kind '': it waits or runs already) | {'NONE'} | {'STATE', state} | {'FULL'} | {'GONE', reference}
 return run(function()
     local id = arg()
     local job = load_job(id)
     if not job then
         return {'NONE'}
-    elseif job[STATE] == 'queued' then
-        return {'', ''}
-    elseif job[STATE] == 'running' or job[STATE] == 'succeeded' then
+    elseif job[STATE] == 'queued' or job[STATE] == 'running' then
+        return {'', ''} -- a second request: an idle worker may have got the job from the first one
+    elseif job[STATE] == 'succeeded' then
         return {'STATE', job[STATE]}
     elseif call('ZCARD', 'st:queued') >= max_queued then
         return {'FULL'}
