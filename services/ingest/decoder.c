@@ -134,6 +134,16 @@ static void remove_left_overs(const decoder_t *decoder) {
     closedir(folder);
 }
 
+// A run that fails leaves no rejects.jsonl.
+static void tell_refused(const decoder_t *decoder) {
+    const ingest_result_t *result = &decoder->result;
+    for (int i = 0; i < result->refused_count; i++)
+        child_log(decoder->child, "warn", "%s", result->refused[i]);
+    int64_t more = result->rejected - result->refused_count;
+    if (more > 0)
+        child_log(decoder->child, "warn", "and %lld more files were refused", (long long)more);
+}
+
 static err_code_t make_version(decoder_t *decoder, err_t *err) {
     ingest_options_t options;
     err_code_t code = read_options(decoder, &options, err);
@@ -145,6 +155,8 @@ static err_code_t make_version(decoder_t *decoder, err_t *err) {
     ingest_sweep(decoder->folder);
     code = ingest_run(&options, on_progress, decoder, &decoder->result, err);
     prep_shutdown();
+    if (code && code != ERR_CANCELLED)
+        tell_refused(decoder);
     if (code == ERR_OK && child_stop(decoder->child) == CHILD_CANCEL) {
         fs_remove_all(decoder->out, NULL);
         code = err_set(err, ERR_CANCELLED, "cancelled");

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "match_impl.h"
 #include "read_impl.h"
+#include "sizes_impl.h"
 #include "split_impl.h"
 #include "stage_impl.h"
 
@@ -57,6 +58,9 @@ void ingest_result_release(ingest_result_t *result) {
         free(result->classes[i]);
     free(result->classes);
     free(result->class_images);
+    for (int i = 0; i < result->refused_count; i++)
+        free(result->refused[i]);
+    free(result->refused);
     memset(result, 0, sizeof *result);
 }
 
@@ -203,8 +207,8 @@ static err_code_t read_files(run_t *run, err_t *err) {
         return code;
     match_files(run->options->group_by, &run->files);
     if (run->options->strict)
-        code = read_check_strict(&run->files, err);
-    return code ? code : scan_check_sizes(&run->classes, &run->files, "usable images", err);
+        code = sizes_check_strict(&run->files, err);
+    return code ? code : sizes_check(&run->classes, &run->files, "usable images", err);
 }
 
 static err_code_t make_version(run_t *run, ingest_result_t *result, err_t *err) {
@@ -229,7 +233,7 @@ static err_code_t look(run_t *run, err_t *err) {
     if (!code)
         code = scan_files(options->folder, &run->classes, &run->files, err);
     if (!code)
-        code = scan_check_sizes(&run->classes, &run->files, "files", err);
+        code = sizes_check(&run->classes, &run->files, "files", err);
     return code ? code : previous_open(options, &run->previous, err);
 }
 
@@ -256,8 +260,10 @@ err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progre
         .options = options, .progress = progress, .context = context, .recipe = options->recipe};
     memset(result, 0, sizeof *result);
     err_code_t code = run_all(&run, result, err);
-    if (code)
+    if (code) {
         ingest_result_release(result);
+        sizes_list_refused(&run.files, result);
+    }
     spool_close(&run.spool);
     stage_discard(&run.stage);
     previous_close(&run.previous);

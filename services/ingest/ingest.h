@@ -38,6 +38,7 @@
 #define INGEST_CLASS_IMAGES_MIN 10 // a class with fewer is refused
 #define INGEST_CLASS_PERCENT    1  // so is one with less than that share of the largest class
 #define INGEST_DEPTH_MAX        64 // folders below a class folder
+#define INGEST_REFUSED_MAX      20 // files a failed run lists
 
 #define INGEST_GROUPS(X)                                                                           \
     X(NONE, "none")                                                                                \
@@ -65,7 +66,7 @@ typedef struct {
     prep_limits_t limits;
     ingest_group_t group_by;
     uint64_t seed;
-    bool strict; // a rejected file ends the run
+    bool strict; // a rejected file fails the run, once all are read or INGEST_REFUSED_MAX found
     bool rehash; // read every file again though path, size and time are as before
     int threads; // decoding; 0: one per processor
     uint64_t
@@ -84,6 +85,9 @@ typedef struct {
     int64_t *class_images;        // kept, per label
     char digest[DIGEST_HEX_SIZE]; // of manifest.json of the version that holds
     char recipe_hash[DIGEST_HEX_SIZE];
+    // Of a run that failed: "<path>: <reason>", the first in order of paths.
+    char **refused;
+    int refused_count;
 } ingest_result_t;
 
 void ingest_result_release(ingest_result_t *result);
@@ -98,9 +102,10 @@ typedef struct {
 typedef bool ingest_progress_t(void *context, const ingest_state_t *state);
 
 // prep_init must have been called. progress may be NULL. On failure nothing is left behind (but a
-// process killed meanwhile leaves out + ".tmp-…"). ERR_NOT_FOUND: no such folder; ERR_INVALID:
-// fewer than two classes, a class too small, images that cannot be split, strict and a reject;
-// ERR_CANCELLED; ERR_CONFLICT: out exists; ERR_IO; ERR_CORRUPT: previous is damaged.
+// process killed meanwhile leaves out + ".tmp-…"), and *result, to be released all the same, has
+// rejected, conflicts and refused only, as far as the run came. ERR_NOT_FOUND: no such folder;
+// ERR_INVALID: fewer than two classes, a class too small, images that cannot be split, strict and a
+// reject; ERR_CANCELLED; ERR_CONFLICT: out exists; ERR_IO; ERR_CORRUPT: previous is damaged.
 err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progress, void *context,
                       ingest_result_t *result, err_t *err);
 

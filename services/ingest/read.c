@@ -1,6 +1,7 @@
 #include "base/fs.h"
 #include "digest/digest.h"
 #include "read_impl.h"
+#include "sizes_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,8 +233,8 @@ static void handle(hand_t *hand, int64_t i) {
         }
     }
     if (entry->outcome == SHARD_REJECTED) {
-        atomic_fetch_add(&pool->rejected, 1);
-        if (pool->job->options->strict)
+        long long before = atomic_fetch_add(&pool->rejected, 1);
+        if (pool->job->options->strict && before + 1 >= INGEST_REFUSED_MAX)
             atomic_store(&pool->stop, true);
     }
     atomic_fetch_add(&pool->done, 1);
@@ -333,21 +334,7 @@ err_code_t read_all(const read_all_t *job, err_t *err) {
             *err = pool.err;
         return pool.err.code;
     }
-    if (job->options->strict && read_check_strict(job->files, err))
+    if (job->options->strict && sizes_check_strict(job->files, err))
         return ERR_INVALID;
     return go_on ? ERR_OK : err_set(err, ERR_CANCELLED, "the ingest was cancelled");
-}
-
-err_code_t read_check_strict(const shard_index_t *files, err_t *err) {
-    for (int64_t i = 0; i < files->count; i++) {
-        const shard_entry_t *entry = &files->entries[i];
-        if (entry->outcome != SHARD_REJECTED && entry->outcome != SHARD_CONFLICT)
-            continue;
-        char *path = shard_name_escape(entry->path);
-        err_set(err, ERR_INVALID, "%s: %s", path, entry->reason);
-        err_remedy(err, "mend or remove the file, or ingest without --strict");
-        free(path);
-        return ERR_INVALID;
-    }
-    return ERR_OK;
 }

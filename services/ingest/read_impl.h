@@ -15,11 +15,8 @@ typedef struct {
 } read_all_t;
 
 // Files that are KEPT get a digest and pixels, or become REJECTED with a reason. ERR_CANCELLED;
-// ERR_INVALID: strict and a reject, named; ERR_NO_MEMORY, ERR_IO: the machine's fault, not a
-// file's.
+// ERR_INVALID: strict and a reject, named (after INGEST_REFUSED_MAX it stops reading);
+// ERR_NO_MEMORY, ERR_IO: the machine's fault, not a file's.
 err_code_t read_all(const read_all_t *job, err_t *err);
-
-// ERR_INVALID naming the first file that is REJECTED or in CONFLICT, if there is one.
-err_code_t read_check_strict(const shard_index_t *files, err_t *err);
 
 #endif

@@ -1,4 +1,3 @@
-#include "base/buf.h"
 #include "base/fs.h"
 #include "scan_impl.h"
 
@@ -309,56 +308,5 @@ err_code_t scan_files(const char *folder, const scan_classes_t *classes, shard_i
     }
     if (!code && files->count)
         qsort(files->entries, (size_t)files->count, sizeof *files->entries, compare_entries);
-    return code;
-}
-
-// ---- sizes ----
-
-static bool too_small(int64_t count, int64_t largest) {
-    return count < INGEST_CLASS_IMAGES_MIN || count * 100 < largest * INGEST_CLASS_PERCENT;
-}
-
-// "use --classes a,b" with the classes that are large enough.
-static err_code_t suggest(const scan_classes_t *classes, const int64_t *counts, int64_t largest,
-                          err_t *err) {
-    buf_t list;
-    int good = 0;
-    buf_init(&list, 65536);
-    for (int i = 0; i < classes->count; i++)
-        if (!too_small(counts[i], largest))
-            buf_printf(&list, "%s%s", good++ ? "," : "", classes->names[i]);
-    err_code_t code =
-        good >= 2 && !list.failed
-            ? err_remedy(err, "add images, or leave the folder out: --classes %s", list.data)
-            : err_remedy(err, "add images");
-    buf_release(&list);
-    return code;
-}
-
-err_code_t scan_check_sizes(const scan_classes_t *classes, const shard_index_t *files,
-                            const char *seen, err_t *err) {
-    int64_t *counts = mem_zero((size_t)classes->count, sizeof *counts), largest = 0;
-    err_code_t code = ERR_OK;
-    for (int64_t i = 0; i < files->count; i++)
-        if (files->entries[i].outcome == SHARD_KEPT)
-            counts[files->entries[i].label]++;
-    for (int i = 0; i < classes->count; i++)
-        largest = counts[i] > largest ? counts[i] : largest;
-    for (int i = 0; i < classes->count && !code; i++) {
-        if (!too_small(counts[i], largest))
-            continue;
-        if (counts[i] < INGEST_CLASS_IMAGES_MIN)
-            err_set(err, ERR_INVALID, "class '%s' has %lld %s: at least %d are needed",
-                    classes->names[i], (long long)counts[i], seen, INGEST_CLASS_IMAGES_MIN);
-        else
-            err_set(err, ERR_INVALID,
-                    "class '%s' has %lld %s, under %d %% of the largest class's %lld",
-                    classes->names[i], (long long)counts[i], seen, INGEST_CLASS_PERCENT,
-                    (long long)largest);
-        code = suggest(classes, counts, largest, err);
-        if (!err)
-            code = ERR_INVALID;
-    }
-    free(counts);
     return code;
 }

@@ -21,10 +21,4 @@ void scan_classes_release(scan_classes_t *classes);
 err_code_t scan_files(const char *folder, const scan_classes_t *classes, shard_index_t *files,
                       err_t *err);
 
-// ERR_INVALID if a class has too few files of outcome KEPT: fewer than INGEST_CLASS_IMAGES_MIN or
-// than INGEST_CLASS_PERCENT of the largest; the remedy picks the others. seen says what was
-// counted.
-err_code_t scan_check_sizes(const scan_classes_t *classes, const shard_index_t *files,
-                            const char *seen, err_t *err);
-
 #endif

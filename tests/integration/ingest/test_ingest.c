@@ -256,6 +256,59 @@ static void failures_name_the_culprit(void **state) {
     assert_false(fake_has_file(&world->fake, "datasets/pets"));
 }
 
+static int count_lines(const char *text) {
+    int lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+static void check_log(const world_t *world, const char *part) {
+    if (!strstr(world->fake.logs, part))
+        fail_msg("'%s' is not in the job's log: %s", part, world->fake.logs);
+}
+
+// A failed job leaves no rejects.jsonl: its log says which files and why.
+static void refused_files_are_logged(void **state) {
+    world_t *world = *state;
+    tree_class(&world->tree, "dogs", 1001, 12);
+    for (int i = 0; i < 33; i++) {
+        char *path = mem_format("cats/%02d.jpg", i);
+        tree_bytes(&world->tree, path, "meow", 4);
+        free(path);
+    }
+    fake_worker(&world->fake, NULL);
+    assign(world, "j1", 1, "");
+    answer_show(world, NULL);
+    expect_failure(world, "INVALID", "33 of 33 files were rejected, e.g. cats/00.jpg: ");
+    check_log(world, "cats/00.jpg: ");
+    check_log(world, "cats/19.jpg: ");
+    check_log(world, "and 13 more files were refused\n");
+    assert_int_equal(count_lines(world->fake.logs), 21);
+    tree_class(&world->tree, "cats", 1, 12);
+    tree_image(&world->tree, "cats/dog.png", 1005);
+    assign(world, "j2", 2, "\"strict\": true");
+    answer_show(world, NULL);
+    expect_failure(world, "INVALID", "files were refused, e.g. cats/");
+    assert_in_range(count_lines(world->fake.logs), 20, 21);
+    assign(world, "j3", 3, "");
+    answer_show(world, NULL);
+    json_t *result;
+    succeed(world, &result);
+    json_decref(result);
+    assert_int_equal(count_lines(world->fake.logs), 1);
+    check_log(world, "35 files were refused: ");
+    check_log(world, "/j3-3/rejects.jsonl says why\n");
+    // A link that puts every image under two labels.
+    char *link = tree_path(&world->tree, "dogs/loop");
+    assert_int_equal(symlink("..", link), 0);
+    free(link);
+    assign(world, "j4", 4, "");
+    answer_show(world, NULL);
+    expect_failure(world, "INVALID", "stand under another label too");
+    check_log(world, "cats/00.jpg: ");
+}
+
 // ---- ends ----
 
 // Waits until the decoder has said that it is at work.
@@ -334,8 +387,9 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_version_and_the_same_again), TEST(odd_class_names),
-        TEST(failures_name_the_culprit),    TEST(cancel_leaves_nothing),
-        TEST(drain_gives_the_job_back),     TEST(the_next_attempt_clears_up),
+        TEST(failures_name_the_culprit),    TEST(refused_files_are_logged),
+        TEST(cancel_leaves_nothing),        TEST(drain_gives_the_job_back),
+        TEST(the_next_attempt_clears_up),
     };
     return cmocka_run_group_tests(tests, setup_prep, teardown_prep);
 }

@@ -243,12 +243,26 @@ static size_t count_events(fake_t *fake, const char *job, uint64_t token, uint64
     return fake->seqs[i].next - 1;
 }
 
+static void keep_logs(fake_t *fake, const proto_report_t *events, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(events[i].type, "log") != 0)
+            continue;
+        json_t *data = proto_map_json(events[i].data);
+        const char *text = json_string_value(json_object_get(data, "text"));
+        size_t used = strlen(fake->logs), room = sizeof fake->logs - used;
+        snprintf(fake->logs + used, room, "%s\n", text ? text : "");
+        json_decref(data);
+    }
+}
+
 const proto_job_finish_t *fake_finish(fake_t *fake, size_t *events) {
+    fake->logs[0] = 0;
     for (;;) {
         const got_t *got = fake_next(fake);
         if (got->type == PROTO_job_report) {
             const proto_job_report_t *report = got->body;
             count_events(fake, report->job, report->token, report->seq, report->events.count);
+            keep_logs(fake, report->events.items, report->events.count);
             fake_ok(fake, got);
             continue;
         }
@@ -257,6 +271,7 @@ const proto_job_finish_t *fake_finish(fake_t *fake, size_t *events) {
         const proto_job_finish_t *finish = got->body;
         size_t last =
             count_events(fake, finish->job, finish->token, finish->seq, finish->events.count);
+        keep_logs(fake, finish->events.items, finish->events.count);
         if (events)
             *events = last;
         fake_finished(fake, got, NULL);

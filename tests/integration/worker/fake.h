@@ -33,7 +33,8 @@ typedef struct {
     struct {
         char job[65];
         uint64_t token, next;
-    } seqs[16]; // of fake_finish
+    } seqs[16];       // of fake_finish
+    char logs[16384]; // texts of the "log" events it saw, a line each
     pid_t worker;
 } fake_t;
 
@@ -68,7 +69,7 @@ void fake_ok(fake_t *fake, const got_t *got);
 void fake_error(fake_t *fake, const got_t *got, err_code_t code, const char *leader);
 void fake_finished(fake_t *fake, const got_t *got, const proto_worker_assign_t *next);
 // Answers reports, whose numbers must follow each other in each attempt, until an end comes, and
-// that too. events: number of its last event, or NULL.
+// that too. events: number of its last event, or NULL. Clears logs, then fills them.
 const proto_job_finish_t *fake_finish(fake_t *fake, size_t *events);
 
 // The process number in <files>/jobs/<job>/<token>/<name>; waits for it.

@@ -348,6 +348,63 @@ static void too_few_usable(void **state) {
     tree_end(&tree);
 }
 
+// What became of the files is said, and what helps.
+static void rejects_leave_too_few(void **state) {
+    (void)state;
+    tree_t tree = tree_begin();
+    tree_class(&tree, "dogs", 1001, 20);
+    tree_class(&tree, "eels", 2001, 20);
+    for (int i = 0; i < 30; i++) {
+        char *path = mem_format("cats/%02d.jpg", i);
+        tree_bytes(&tree, path, "a note\n", 7);
+        free(path);
+    }
+    tree_image(&tree, "cats/good.png", 1);
+    tree_image(&tree, "cats/good2.png", 1);
+    ingest_options_t options = tree_options(&tree, 1, 0);
+    tree_refused(&tree, &options, ERR_INVALID,
+                 "'cats' has 1 usable images: at least 10 are needed; 30 of 32 files were "
+                 "rejected, 1 are copies of others, e.g. cats/00.jpg: ");
+    tree_refused(&tree, &options, ERR_INVALID,
+                 "put images in the place of the rejected files, or leave the folder out: "
+                 "--classes dogs,eels");
+    ingest_result_t result;
+    assert_int_equal(ingest_run(&options, NULL, NULL, &result, NULL), ERR_INVALID);
+    assert_int_equal(result.rejected, 30);
+    assert_int_equal(result.refused_count, INGEST_REFUSED_MAX);
+    for (int i = 0; i < result.refused_count; i++) {
+        char *start = mem_format("cats/%02d.jpg: ", i);
+        assert_memory_equal(result.refused[i], start, strlen(start));
+        free(start);
+    }
+    ingest_result_release(&result);
+    options.strict = true;
+    tree_refused(&tree, &options, ERR_INVALID, "or more files were refused, e.g. cats/");
+    tree_options_free(&options);
+    tree_end(&tree);
+}
+
+// A link puts every image under two labels.
+static void conflicts_leave_too_few(void **state) {
+    (void)state;
+    tree_t tree = two_classes(12);
+    char *link = tree_path(&tree, "dogs/loop");
+    assert_int_equal(symlink("..", link), 0);
+    ingest_options_t options = tree_options(&tree, 1, 0);
+    tree_refused(&tree, &options, ERR_INVALID,
+                 "12 of 12 files stand under another label too, e.g. cats/1.png: the same "
+                 "bytes stand under another label: dogs/loop/cats/1.png");
+    tree_refused(&tree, &options, ERR_INVALID, "keep each image under one label only");
+    ingest_result_t result;
+    assert_int_equal(ingest_run(&options, NULL, NULL, &result, NULL), ERR_INVALID);
+    assert_true(result.conflicts > 0 && result.rejected == result.conflicts);
+    assert_int_equal(result.refused_count, INGEST_REFUSED_MAX);
+    ingest_result_release(&result);
+    free(link);
+    tree_options_free(&options);
+    tree_end(&tree);
+}
+
 static void strict_names_the_file(void **state) {
     (void)state;
     tree_t tree = two_classes(12);
@@ -376,6 +433,7 @@ static void out_that_exists(void **state) {
     ingest_result_t result;
     err_t err;
     assert_int_equal(ingest_run(&options, NULL, NULL, &result, &err), ERR_CONFLICT);
+    ingest_result_release(&result);
     assert_int_equal(tree_left_overs(&tree, &options), 1);
     made_free(&made);
     tree_options_free(&options);
@@ -593,6 +651,7 @@ static void cancelled(void **state) {
         ingest_result_t result;
         err_t err;
         assert_int_equal(ingest_run(&options, watch, &seen, &result, &err), ERR_CANCELLED);
+        ingest_result_release(&result);
         assert_int_equal(tree_left_overs(&tree, &options), 0);
     }
     tree_options_free(&options);
@@ -695,6 +754,7 @@ static void disk_full(void **state) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
         assert_int_equal(code, ERR_IO);
         assert_non_null(strstr(err.message, tree.root));
+        ingest_result_release(&result);
         assert_int_equal(tree_left_overs(&tree, &options), 0);
     }
     signal(SIGXFSZ, SIG_DFL);
@@ -843,6 +903,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(unreadable_places),
         cmocka_unit_test(one_percent),
         cmocka_unit_test(too_few_usable),
+        cmocka_unit_test(rejects_leave_too_few),
+        cmocka_unit_test(conflicts_leave_too_few),
         cmocka_unit_test(strict_names_the_file),
         cmocka_unit_test(out_that_exists),
         cmocka_unit_test(unchanged_and_rehash),

@@ -186,6 +186,7 @@ void tree_refused(const tree_t *tree, const ingest_options_t *options, err_code_
     ingest_result_t result;
     err_t err = {0};
     err_code_t got = ingest_run(options, NULL, NULL, &result, &err);
+    ingest_result_release(&result);
     if (got != code)
         fail_msg("%s instead of %s: %s", err_name(got), err_name(code), err.message);
     assert_int_equal(err.code, code);
