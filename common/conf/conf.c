@@ -73,6 +73,14 @@ static err_code_t assign(conf_t *conf, const setting_t *setting, const char *val
     return ERR_USAGE;
 }
 
+// A failure is passed on, or, where failures are skipped, the first of them is kept.
+static err_code_t bear(err_code_t code, const err_t *failure, err_t *skipped, err_t *err) {
+    err_t *to = skipped ? skipped : err;
+    if (code && to && (!skipped || skipped->code == ERR_OK))
+        *to = *failure;
+    return skipped ? ERR_OK : code;
+}
+
 static void set_defaults(conf_t *conf) {
     memset(conf, 0, sizeof *conf);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
@@ -104,12 +112,14 @@ static void env_name(const setting_t *setting, char name[64]) {
         *c = (char)toupper((unsigned char)*c);
 }
 
-static err_code_t read_environment(conf_t *conf, err_t *err) {
+static err_code_t read_environment(conf_t *conf, err_t *skipped, err_t *err) {
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         char name[64];
         env_name(&settings[i], name);
         const char *value = getenv(name);
-        err_code_t code = value ? assign(conf, &settings[i], value, name, err) : ERR_OK;
+        err_t failure = {0};
+        err_code_t code = value ? assign(conf, &settings[i], value, name, &failure) : ERR_OK;
+        code = bear(code, &failure, skipped, err);
         if (code)
             return code;
     }
@@ -148,21 +158,26 @@ static err_code_t read_line(conf_t *conf, char *line, const char *path, int numb
         if (strcmp(settings[i].name, key) == 0 && strcmp(key, "home") != 0)
             return assign(conf, &settings[i], trim(equals + 1), where, err);
     err_set(err, ERR_USAGE, "%s: unknown setting '%s'", where, key);
-    return err_remedy(err, "--help lists the settings"), ERR_USAGE;
+    return err_remedy(err, "`inkling help up` or `inkling-dispatcher --help` lists the settings"),
+           ERR_USAGE;
 }
 
-static err_code_t read_file(conf_t *conf, err_t *err) {
+static err_code_t read_file(conf_t *conf, err_t *skipped, err_t *err) {
     char *path = fs_join(conf->home, "inkling.conf");
     void *bytes = NULL;
     size_t size;
-    err_code_t code = fs_read(path, FILE_LIMIT, &bytes, &size, err);
+    err_t failure = {0};
+    err_code_t code = fs_read(path, FILE_LIMIT, &bytes, &size, &failure);
     if (code == ERR_NOT_FOUND) {
         free(path);
         return ERR_OK;
     }
+    code = bear(code, &failure, skipped, err);
     char *rest = bytes, *line;
-    for (int number = 1; code == ERR_OK && (line = strsep(&rest, "\n")) != NULL; number++)
-        code = read_line(conf, line, path, number, err);
+    for (int number = 1; code == ERR_OK && (line = strsep(&rest, "\n")) != NULL; number++) {
+        code = read_line(conf, line, path, number, &failure);
+        code = bear(code, &failure, skipped, err);
+    }
     free(bytes);
     free(path);
     return code;
@@ -277,14 +292,14 @@ static void fill_place(char **at, char *value) {
     }
 }
 
-err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err) {
+static err_code_t load(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err) {
     set_defaults(conf);
     err_code_t code = find_home(conf, argc, argv, err);
     char *home = code ? NULL : mem_dup(conf->home);
     if (code == ERR_OK)
-        code = read_file(conf, err);
+        code = read_file(conf, skipped, err);
     if (code == ERR_OK)
-        code = read_environment(conf, err);
+        code = read_environment(conf, skipped, err);
     if (code == ERR_OK)
         code = read_options(conf, argc, argv, false, err);
     if (code == ERR_OK) {
@@ -299,6 +314,15 @@ err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err) {
     }
     free(home);
     return code;
+}
+
+err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err) {
+    return load(conf, argc, argv, NULL, err);
+}
+
+err_code_t conf_load_lenient(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err) {
+    *skipped = (err_t){0};
+    return load(conf, argc, argv, skipped, err);
 }
 
 void conf_help(buf_t *out) {

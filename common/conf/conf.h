@@ -26,6 +26,9 @@ typedef struct {
 // dispatcher, gateway, redis and files come out filled in (absolute). conf is to be released after
 // success and after failure.
 err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err);
+// The same for one who needs only where the stack is: what is wrong in the file or the environment
+// is left at its default, and *skipped tells the first of it (code ERR_OK: nothing is wrong).
+err_code_t conf_load_lenient(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err);
 void conf_release(conf_t *conf);
 
 // "  --lease-ms N   INKLING_LEASE_MS   a lease not … (default 15000)" for all settings.

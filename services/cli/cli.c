@@ -122,6 +122,18 @@ static bool wants_json(int argc, char **argv) {
     return false;
 }
 
+typedef enum { SETTINGS_NONE, SETTINGS_LENIENT, SETTINGS_ALL } settings_t;
+
+// A slip in inkling.conf must not keep anybody from asking for help or from ending the stack.
+static settings_t settings_of(const call_t *call) {
+    verb_fn verb = call->verb->run;
+    if (verb == verb_help || verb == verb_version || verb == verb_demo_data)
+        return SETTINGS_NONE;
+    if (verb == verb_completion)
+        return strcmp(call->arguments[0], "bash") == 0 ? SETTINGS_NONE : SETTINGS_LENIENT;
+    return verb == verb_down || verb == verb_status ? SETTINGS_LENIENT : SETTINGS_ALL;
+}
+
 // Settings come from the file, the environment, and those options that are settings.
 static err_code_t load_settings(cli_t *cli, err_t *err) {
     char *argv[CLI_SETTINGS_MAX + 2] = {"inkling"};
@@ -131,7 +143,13 @@ static err_code_t load_settings(cli_t *cli, err_t *err) {
             return err_set(err, ERR_USAGE, "more than %d settings are given", CLI_SETTINGS_MAX);
         argv[argc++] = *setting;
     }
-    return conf_load(&cli->conf, &argc, argv, err);
+    if (settings_of(&cli->call) == SETTINGS_ALL)
+        return conf_load(&cli->conf, &argc, argv, err);
+    err_t skipped;
+    err_code_t code = conf_load_lenient(&cli->conf, &argc, argv, &skipped, err);
+    if (code == ERR_OK && skipped.code)
+        say_warning(&skipped);
+    return code;
 }
 
 static err_code_t run(cli_t *cli, int argc, char **argv, int *exit_code, err_t *err) {
@@ -140,7 +158,8 @@ static err_code_t run(cli_t *cli, int argc, char **argv, int *exit_code, err_t *
         return code;
     if (call_flag(&cli->call, "help"))
         return verb_help(cli, exit_code, err);
-    code = load_settings(cli, err);
+    if (settings_of(&cli->call) != SETTINGS_NONE)
+        code = load_settings(cli, err);
     return code ? code : cli->call.verb->run(cli, exit_code, err);
 }
 

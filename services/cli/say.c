@@ -84,10 +84,11 @@ int say_exit_code(err_code_t code) {
     }
 }
 
-int say_error(const err_t *err, const json_t *more) {
+static void put_told(say_style_t style, const char *word, const err_t *err) {
     buf_t text;
     buf_init(&text, 8192);
-    buf_printf(&text, "%sinkling:%s ", say_style(stderr, SAY_BAD), say_style(stderr, SAY_PLAIN));
+    buf_printf(&text, "%sinkling:%s %s", say_style(stderr, style), say_style(stderr, SAY_PLAIN),
+               word);
     say_text(&text, err->message);
     if (err->remedy[0]) {
         buf_puts(&text, "\n  ");
@@ -95,6 +96,14 @@ int say_error(const err_t *err, const json_t *more) {
     }
     fprintf(stderr, "%s\n", text.data);
     buf_release(&text);
+}
+
+void say_warning(const err_t *err) {
+    put_told(SAY_WARN, "warning: ", err);
+}
+
+int say_error(const err_t *err, const json_t *more) {
+    put_told(SAY_BAD, "", err);
     if (as_json) {
         json_t *document = json_object();
         json_object_set_new(document, "error",

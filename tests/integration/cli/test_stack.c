@@ -307,6 +307,38 @@ static void a_hanging_service_is_told_and_ended(void **state) {
     expect_all_gone(&seen);
 }
 
+// The file is read again by whoever is asked, and it was whole when the stack came up.
+static void a_broken_setting_locks_nobody_out(void **state) {
+    (void)state;
+    char *file = fs_join(home, "inkling.conf"), *images = fs_join(home, "images");
+    static const char *const texts[] = {"lease_ms = soon\n", "leas_ms = 1\n", "lease_ms\n"};
+    expect(0, home, "up", "--detach");
+    seen_t seen = look(home);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_int_equal(fs_write(file, texts[i], strlen(texts[i]), NULL), ERR_OK);
+        assert_non_null(strstr(expect(0, home, "status", "--json")->err, "inkling.conf:1"));
+        assert_non_null(strstr(expect(2, home, "jobs", "--json")->err, "inkling.conf:1"));
+    }
+    assert_non_null(strstr(expect(0, home, "help")->out, "Commands:"));
+    expect(0, home, "help", "up", "--json");
+    expect(0, home, "version");
+    expect(0, home, "completion", "bash");
+    expect(0, home, "completion", "datasets");
+    expect(0, home, "demo-data", images, "--count", "2");
+    const run_t *down = expect(0, home, "down", "--json");
+    assert_int_equal(run_number_at(down->json, "stopped"), PROCESSES);
+    expect_all_gone(&seen);
+    setenv("INKLING_SLOTS", "many", 1);
+    assert_int_equal(unlink(file), 0);
+    assert_non_null(strstr(expect(0, home, "down")->err, "INKLING_SLOTS"));
+    assert_non_null(strstr(expect(4, home, "status", "--json")->err, "INKLING_SLOTS"));
+    expect(0, home, "help");
+    expect(2, home, "up", "--detach");
+    unsetenv("INKLING_SLOTS");
+    free(images);
+    free(file);
+}
+
 // --- Homes
 
 static void stacks_do_not_know_of_each_other(void **state) {
@@ -438,6 +470,7 @@ int main(void) {
         TEST(services_outlive_their_supervisor),
         TEST(orphans_are_ended_too),
         TEST(a_hanging_service_is_told_and_ended),
+        TEST(a_broken_setting_locks_nobody_out),
         TEST(stacks_do_not_know_of_each_other),
         TEST(any_folder_can_be_the_home),
         TEST(a_relative_home_is_that_of_the_caller),

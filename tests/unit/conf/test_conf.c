@@ -109,6 +109,37 @@ static void mistakes_are_named(void **state) {
     conf_release(&conf);
 }
 
+static void who_needs_only_the_places_bears_mistakes(void **state) {
+    (void)state;
+    conf_t conf;
+    err_t err, skipped;
+    char *argv[] = {"program", "--slots", "3", NULL};
+    int argc = 3;
+    write_file("lease_ms = 5000\nleas_ms = 1\nstall_ms = soon\nfiles = /elsewhere\n");
+    assert_int_equal(load(&conf, NULL, NULL, &err), ERR_USAGE);
+    assert_non_null(strstr(err.remedy, "inkling help up"));
+    conf_release(&conf);
+    setenv("INKLING_LEASE_MS", "x", 1);
+    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
+    assert_int_equal(skipped.code, ERR_USAGE);
+    assert_non_null(strstr(skipped.message, "inkling.conf:2")); // the first
+    assert_int_equal(conf.lease_ms, 5000);
+    assert_int_equal(conf.stall_ms, 60000);
+    assert_int_equal(conf.slots, 3);
+    assert_string_equal(conf.files, "/elsewhere");
+    conf_release(&conf);
+    unsetenv("INKLING_LEASE_MS");
+    write_file("lease_ms = 5000\n");
+    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
+    assert_int_equal(skipped.code, ERR_OK);
+    conf_release(&conf);
+    argv[1] = "--slots=many";
+    argc = 2;
+    argv[2] = NULL;
+    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_USAGE);
+    conf_release(&conf);
+}
+
 static void a_long_home_gets_short_sockets(void **state) {
     (void)state;
     char *run = conf_run_folder("/short/home");
@@ -158,6 +189,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(later_sources_win, make_home, remove_home),
         cmocka_unit_test_setup_teardown(mistakes_are_named, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(who_needs_only_the_places_bears_mistakes, make_home,
+                                        remove_home),
         cmocka_unit_test(a_long_home_gets_short_sockets),
         cmocka_unit_test_setup_teardown(a_socket_folder_must_be_private, make_home, remove_home),
         cmocka_unit_test(help_lists_every_setting),
