@@ -137,6 +137,8 @@ static int job_failed(const proto_job_info_t *info) {
     if (strcmp(info->state, "cancelled") == 0)
         err_set(&err, ERR_CANCELLED, "job %s was cancelled%s%s", info->job,
                 info->reason[0] ? ": " : "", info->reason);
+    if (err.code == ERR_CANCELLED)
+        err_remedy(&err, "`inkling job retry %s` queues it again", info->job);
     else if (told && info->error->remedy[0])
         err_remedy(&err, "%s", info->error->remedy);
     else
@@ -150,6 +152,18 @@ static int job_failed(const proto_job_info_t *info) {
     json_object_set_new(more, "reason", say_json_text(info->reason));
     say_error(&err, more);
     json_decref(more);
+    return 1;
+}
+
+// The table is there, and says for which images it has no label.
+static int images_failed(const proto_job_info_t *info, const json_t *document) {
+    const json_t *failed = json_object_get(document, "failed");
+    if (strcmp(info->kind, "predict") != 0 || json_integer_value(failed) <= 0)
+        return 0;
+    fprintf(stderr, "inkling: %lld of %lld images have failed\n  the column error of %s says why\n",
+            (long long)json_integer_value(failed),
+            (long long)json_integer_value(json_object_get(document, "images")),
+            json_object_get(document, "out") ? "the CSV file" : "its table");
     return 1;
 }
 
@@ -171,6 +185,8 @@ static err_code_t show_end(cli_t *cli, const char *job, follow_finish_fn finish,
         say_json(json_incref(document));
     else if (code == ERR_OK)
         result_print(document);
+    if (code == ERR_OK)
+        *exit_code = images_failed(answer.job, document);
     json_decref(document);
     return code;
 }

@@ -198,8 +198,10 @@ err_code_t verb_models(cli_t *cli, int *exit_code, err_t *err) {
     question.name = name;
     if (code == ERR_OK)
         code = cli_ask(cli, PROTO_model_list, &question, PROTO_models, &answer, err);
+    if (code == ERR_OK && name[0] && answer.models.count == 0)
+        code = err_set(err, ERR_NOT_FOUND, "there is no model %s", name);
     if (code)
-        return code;
+        return hint(code, "models", err);
     json_t *list = json_array();
     table_t *table = table_new("model|>version|promoted|>test accuracy|>test loss|created");
     for (size_t i = 0; i < answer.models.count; i++) {

@@ -107,6 +107,24 @@ static void predictions_come_to_the_file(void **state) {
     expect(3, home, "predict", "demo", "--model", "demo", "--out", nowhere, "--json");
     expect(2, home, "predict", "demo", "--model", "demo", "--json");
     expect(3, home, "predict", "demo", "--model", "nothing", "--out", out, "--json");
+    // One image that is none: the table is whole all the same.
+    char *mixed = fs_join(home, "mixed"), *bad = fs_join(mixed, "bad.jpg"),
+         *good = fs_join(mixed, "good.jpg"), *photo = fs_join(images, "photos/1.jpg");
+    assert_int_equal(fs_mkdirs(mixed, NULL), ERR_OK);
+    assert_int_equal(fs_write(bad, "no image", 8, NULL), ERR_OK);
+    assert_int_equal(symlink(photo, good), 0);
+    unlink(out);
+    r = expect(1, home, "predict", mixed, "--model", "demo", "--out", out, "--json");
+    assert_int_equal(run_number_at(r->json, "failed"), 1);
+    assert_non_null(strstr(r->err, "1 of "));
+    assert_int_equal(access(out, R_OK), 0);
+    char job[64];
+    snprintf(job, sizeof job, "%s", run_text_at(r->json, "job"));
+    expect(1, home, "job", "follow", job, "--json");
+    free(photo);
+    free(good);
+    free(bad);
+    free(mixed);
     free(nowhere);
     free(out);
 }
@@ -185,6 +203,15 @@ static void bad_input_has_its_exit_code(void **state) {
     expect(2, home, "submit", "Train", "--json");
     expect(2, home, "submit", "train", "{", "--json");
     expect(2, home, "submit", "train", "{\"dataset\": \"demo\", \"epochs\": 0}", "--json");
+    r = expect(2, home, "submit", "train", "{\"dataset\": \"demo\", \"epoch\": 1}", "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "did you mean epochs?"));
+    expect(2, home, "submit", "train", "{\"dataset\": \"demo\", \"bogus\": 1}", "--json");
+    r = expect(2, home, "submit", "train", "{\"dataset\": \"demo\", \"epochs\": \"x\"}", "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "inkling help train"));
+    r = expect(3, home, "submit", "train", "@/nowhere", "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "JSON"));
+    r = expect(3, home, "models", "nothing", "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "inkling models"));
     expect(0, home, "status");
     free(file);
     free(class_);
@@ -231,6 +258,7 @@ static void ctrl_c_stops_following_only(void **state) {
     run_finish(&follow);
     assert_int_equal(follow.code, 1);
     assert_string_equal(run_text_at(follow.json, "state"), "cancelled");
+    assert_non_null(strstr(run_text_at(follow.json, "error/remedy"), "inkling job retry"));
     run_release(&follow);
     r = expect(0, home, "job", "retry", job, "--json");
     assert_string_equal(run_text_at(r->json, "state"), "queued");
