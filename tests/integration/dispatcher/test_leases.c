@@ -181,6 +181,48 @@ static void test_an_answer_to_a_connection_that_is_gone(void **state) {
     assert_false(hand_renew(&ann, NULL, 0)->hello);
 }
 
+static size_t heard;
+static bool asked_for_hello;
+
+static void on_flood(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    proto_worker_renewed_t renewed;
+    (void)arg;
+    (void)socket;
+    assert_int_equal(message->type, PROTO_worker_renewed);
+    assert_int_equal(proto_decode(PROTO_worker_renewed, message->body.data, message->body.size,
+                                  scene.arena, &renewed, NULL),
+                     ERR_OK);
+    heard++;
+    asked_for_hello |= renewed.hello;
+}
+
+// Who does not read for long loses answers: queues are bounded. It is told when it reads again.
+static void test_answers_that_found_no_room(void **state) {
+    (void)state;
+    open(NULL);
+    proto_worker_renew_t renew;
+    proto_defaults(PROTO_worker_renew, &renew);
+    renew.worker = ann.name;
+    renew.boot = ann.boot;
+    size_t sent = 0;
+    heard = 0;
+    asked_for_hello = false;
+    int64_t end_ms = clock_mono_ms() + 2 * PATIENCE_MS;
+    while (sent < 100000 && clock_mono_ms() < end_ms)
+        if (bus_send(ann.dealer, NULL, ++sent, 0, PROTO_worker_renew, &renew, NULL, 0, NULL) !=
+            ERR_OK) {
+            sent--;
+            clock_sleep_ms(1);
+        }
+    while (bus_receive(ann.dealer, 500, on_flood, NULL, NULL) == ERR_OK) {
+    }
+    assert_in_range(heard, 1, sent - 1);
+    ann.next_id = sent + 1;
+    assert_true(asked_for_hello || hand_renew(&ann, NULL, 0)->hello);
+    hand_hello(&ann, NULL, 0);
+    assert_false(hand_renew(&ann, NULL, 0)->hello);
+}
+
 // --- Restarts
 
 static void test_a_new_process_of_the_worker(void **state) {
@@ -342,6 +384,7 @@ int main(void) {
         TEST(test_an_end_told_twice_is_done_once),
         TEST(test_renewal_from_another_connection),
         TEST(test_an_answer_to_a_connection_that_is_gone),
+        TEST(test_answers_that_found_no_room),
         TEST(test_a_new_process_of_the_worker),
         TEST(test_a_child_that_dies_counts),
         TEST(test_a_worker_that_leaves_gives_back),
