@@ -162,6 +162,19 @@ static void socket_free(bus_socket_t *socket) {
     free(socket);
 }
 
+char *bus_next_endpoint(char **list) {
+    for (char *part; (part = strsep(list, ",")) != NULL;) {
+        part += strspn(part, " \t");
+        size_t size = strlen(part);
+        while (size > 0 && (part[size - 1] == ' ' || part[size - 1] == '\t'))
+            size--;
+        part[size] = 0;
+        if (size > 0)
+            return part;
+    }
+    return NULL;
+}
+
 void bus_socket_destroy(bus_socket_t **self) {
     bus_socket_t *socket = *self;
     if (!socket)

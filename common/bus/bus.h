@@ -48,6 +48,10 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
                           bus_socket_t **socket, err_t *err);
 void bus_socket_destroy(bus_socket_t **socket);
 
+// The next of a list "endpoint, endpoint, …", which is cut up: a part of *list without the blanks
+// around it, but with those inside; empty ones are skipped. NULL at the end.
+char *bus_next_endpoint(char **list);
+
 // Encodes and sends. peer: NULL for dealers. message: struct of that type.
 err_code_t bus_send(bus_socket_t *socket, const bus_peer_t *peer, uint64_t id, uint64_t deadline_ms,
                     proto_type_t type, const void *message, const proto_bytes_t *attachments,

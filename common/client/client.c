@@ -23,11 +23,8 @@ err_code_t client_new(const char *endpoints, const char *service, client_t **out
     client_t *client = mem_zero(1, sizeof *client);
     client->service = mem_dup(service);
     char *copy = mem_dup(endpoints), *rest = copy, *part;
-    while ((part = strsep(&rest, ",")) != NULL && client->endpoint_count < ENDPOINTS_MAX) {
-        part += strspn(part, " ");
-        if (*part)
-            client->endpoints[client->endpoint_count++] = mem_dup(part);
-    }
+    while (client->endpoint_count < ENDPOINTS_MAX && (part = bus_next_endpoint(&rest)) != NULL)
+        client->endpoints[client->endpoint_count++] = mem_dup(part);
     free(copy);
     if (client->endpoint_count == 0) {
         client_destroy(&client);

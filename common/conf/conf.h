@@ -35,7 +35,8 @@ void conf_release(conf_t *conf);
 void conf_help(buf_t *out);
 
 // Folder of sockets: <home>/run, or a short private one under the system's temporary folder when
-// that would be too long for a socket address. Malloc'ed; not created.
+// that would be too long for a socket address, or has a space, a comma or a control character: the
+// sockets below it can be listed with commas between them. Malloc'ed; not created.
 char *conf_run_folder(const char *home);
 // "ipc://<run folder>/<name>.sock"; malloc'ed.
 char *conf_endpoint(const char *home, const char *name);

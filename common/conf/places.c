@@ -12,9 +12,17 @@
 
 #define SOCKET_NAME_ROOM 40 // "/dispatcher-standby.sock" and the like
 
+// Whether endpoints below the path can stand in a list of endpoints, in a log and in a terminal.
+static bool can_be_listed(const char *path) {
+    for (const unsigned char *c = (const unsigned char *)path; *c; c++)
+        if (*c <= ' ' || *c == ',' || *c == 0x7f)
+            return false;
+    return true;
+}
+
 char *conf_run_folder(const char *home) {
     size_t limit = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
-    if (strlen(home) + strlen("/run") + SOCKET_NAME_ROOM <= limit)
+    if (strlen(home) + strlen("/run") + SOCKET_NAME_ROOM <= limit && can_be_listed(home))
         return fs_join(home, "run");
     char hex[DIGEST_HEX_SIZE];
     digest_bytes(home, strlen(home), hex);

@@ -371,11 +371,7 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
 
 static void split_endpoints(session_t *session, const char *list) {
     char *copy = mem_dup(list), *rest = copy;
-    for (char *part; (part = strsep(&rest, ",")) != NULL;) {
-        part += strspn(part, " ");
-        part[strcspn(part, " ")] = 0;
-        if (!part[0])
-            continue;
+    for (char *part; (part = bus_next_endpoint(&rest)) != NULL;) {
         session->endpoints =
             mem_grow(session->endpoints, (session->endpoint_count + 1) * sizeof(char *));
         session->endpoints[session->endpoint_count++] = mem_dup(part);

@@ -284,11 +284,8 @@ err_code_t directory_new(bus_loop_t *loop, const char *endpoints, const director
     directory_t *directory = mem_zero(1, sizeof *directory);
     *directory = (directory_t){.loop = loop, .ops = ops, .arg = arg, .arena = proto_arena_new()};
     char *copy = mem_dup(endpoints), *rest = copy, *part;
-    while ((part = strsep(&rest, ",")) != NULL && directory->endpoint_count < ENDPOINTS_MAX) {
-        part += strspn(part, " ");
-        if (*part)
-            directory->endpoints[directory->endpoint_count++] = mem_dup(part);
-    }
+    while (directory->endpoint_count < ENDPOINTS_MAX && (part = bus_next_endpoint(&rest)) != NULL)
+        directory->endpoints[directory->endpoint_count++] = mem_dup(part);
     free(copy);
     if (directory->endpoint_count == 0) {
         directory_destroy(&directory);

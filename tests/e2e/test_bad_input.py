@@ -181,23 +181,34 @@ class Away(unittest.TestCase):
         finally:
             stack.remove()
 
-    def test_two_stacks_beside_each_other_and_a_long_home(self):
-        first, second = Stack(), Stack()
-        second.environ["INKLING_HOME"] = second.home = os.path.join(second.home, "long" * 40)
-        os.makedirs(second.home)
+    def test_stacks_beside_each_other_with_a_long_and_an_odd_home(self):
+        first, second, third = stacks = Stack(), Stack(), Stack()
+        roots = [stack.home for stack in stacks]
+        for stack, name in ((second, "long" * 40), (third, "a b,c")):
+            stack.environ["INKLING_HOME"] = stack.home = stack.path(name)
+            os.makedirs(stack.home)
         try:
-            first.up()
-            second.up()
-            self.assertEqual((first.ask("jobs"), second.ask("jobs")), ([], []))
-            self.assertNotEqual(first.pid("redis"), second.pid("redis"))
+            for stack in stacks:
+                stack.up()
+            for stack in stacks:
+                self.assertEqual(stack.ask("jobs"), [])
+            self.assertEqual(len({stack.pid("redis") for stack in stacks}), 3)
             first.down()
             self.assertEqual(first.ask("status", code=4)["home"], first.home)
             second.ask("status")
+            self.assertEqual(third.ask("status")["home"], third.home)
+            # Its workers and its gateway are there as well.
+            folder = third.path("pictures")
+            for kind in ("left", "right"):
+                fill(os.path.join(folder, kind), 20)
+            third.ask("ingest", folder, "--name", "good", "--size", 16)
+            third.ask("train", "good", "--width", 2, "--depth", 2, "--epochs", 1)
+            self.assertIn("label", third.ask("classify", os.path.join(folder, "left", "0.png"))[0])
         finally:
-            first.down()
-            second.down()
-            first.remove()
-            second.remove()
+            for stack in stacks:
+                stack.down()
+            for root in roots:
+                shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -279,6 +279,16 @@ static void endpoints_that_are_refused(void **state) {
 }
 
 // Raw frames of a stranger: each gets an error answer or silence, and the server serves on.
+static void lists_of_endpoints_are_cut_at_commas_alone(void **state) {
+    (void)state;
+    char text[] = " ipc:///a b/x.sock ,, tcp://h:1,\t,tcp://h:2 ", *rest = text;
+    assert_string_equal(bus_next_endpoint(&rest), "ipc:///a b/x.sock");
+    assert_string_equal(bus_next_endpoint(&rest), "tcp://h:1");
+    assert_string_equal(bus_next_endpoint(&rest), "tcp://h:2");
+    assert_null(bus_next_endpoint(&rest));
+    assert_null(bus_next_endpoint(&rest));
+}
+
 static void hostile_frames(void **state) {
     (void)state;
     server_t server = {0};
@@ -328,6 +338,7 @@ int main(void) {
         cmocka_unit_test(clients_follow_the_leader),
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(endpoints_that_are_refused),
+        cmocka_unit_test(lists_of_endpoints_are_cut_at_commas_alone),
         cmocka_unit_test(hostile_frames),
     };
     return cmocka_run_group_tests_name("bus", tests, NULL, NULL);

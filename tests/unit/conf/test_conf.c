@@ -161,6 +161,21 @@ static void a_long_home_gets_short_sockets(void **state) {
     free(run);
 }
 
+// Endpoints below a home stand in lists with commas between them.
+static void an_odd_home_gets_plain_sockets(void **state) {
+    (void)state;
+    static const char *const odd[] = {"/a b", "/a,b", "/ab ", "/a\tb", "/a\nb", "/a\x7f"};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        char *endpoint = conf_endpoint(odd[i], "dispatcher");
+        assert_null(strpbrk(endpoint, " ,\t\n\x7f"));
+        assert_non_null(strstr(endpoint, "/inkling-"));
+        free(endpoint);
+    }
+    char *plain = conf_run_folder("/b\xc3\xa4r(1)%s'");
+    assert_string_equal(plain, "/b\xc3\xa4r(1)%s'/run");
+    free(plain);
+}
+
 static void a_socket_folder_must_be_private(void **state) {
     (void)state;
     err_t err;
@@ -192,6 +207,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_needs_only_the_places_bears_mistakes, make_home,
                                         remove_home),
         cmocka_unit_test(a_long_home_gets_short_sockets),
+        cmocka_unit_test(an_odd_home_gets_plain_sockets),
         cmocka_unit_test_setup_teardown(a_socket_folder_must_be_private, make_home, remove_home),
         cmocka_unit_test(help_lists_every_setting),
     };
