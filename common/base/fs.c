@@ -121,21 +121,37 @@ err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err
     return fs_commit(&file, err);
 }
 
-err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, err_t *err) {
-    FILE *file = fopen(path, "re");
+err_code_t fs_open_regular(const char *path, FILE **file, size_t *size, err_t *err) {
     struct stat info;
-    if (!file || fstat(fileno(file), &info) != 0) {
-        err_code_t code = err_set_errno(err, "cannot read %s", path);
-        if (file)
-            fclose(file);
-        return code;
+    int fd = -1;
+    bool good = stat(path, &info) == 0;
+    if (good && S_ISREG(info.st_mode)) {
+        // O_NONBLOCK: should it become a FIFO right now, nobody waits
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        good = fd >= 0 && fstat(fd, &info) == 0;
     }
     err_code_t code = ERR_OK;
-    char *data = NULL;
-    size_t length = (size_t)info.st_size;
-    if (!S_ISREG(info.st_mode))
+    if (!good)
+        code = err_set_errno(err, "cannot read %s", path);
+    else if (!S_ISREG(info.st_mode))
         code = err_set(err, ERR_INVALID, "%s is not a regular file", path);
-    else if (length > limit)
+    else if (!(*file = fdopen(fd, "r")))
+        code = err_set_errno(err, "cannot read %s", path);
+    else
+        *size = (size_t)info.st_size;
+    if (code && fd >= 0)
+        close(fd);
+    return code;
+}
+
+err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, err_t *err) {
+    FILE *file = NULL;
+    size_t length = 0;
+    err_code_t code = fs_open_regular(path, &file, &length, err);
+    if (code)
+        return code;
+    char *data = NULL;
+    if (length > limit)
         code =
             err_set(err, ERR_TOO_LARGE, "%s has %zu bytes; the limit is %zu", path, length, limit);
     else if (!(data = malloc(length + 1)))

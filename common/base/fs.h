@@ -12,8 +12,11 @@
 err_code_t fs_mkdirs(const char *path, err_t *err);
 // Writes size bytes to path atomically.
 err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err);
-// Reads a whole file of at most limit bytes (ERR_TOO_LARGE); *bytes is malloc'ed with a NUL behind
-// it.
+// Opens a regular file for reading. What is none (ERR_INVALID) is not opened: a FIFO would wait for
+// a writer, a device may do anything.
+err_code_t fs_open_regular(const char *path, FILE **file, size_t *size, err_t *err);
+// Reads a whole regular file of at most limit bytes (ERR_TOO_LARGE); *bytes is malloc'ed with a NUL
+// behind it.
 err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, err_t *err);
 
 // A file being written: fs_open_new, fwrite to fs_stream, then fs_commit (fsync, rename) or

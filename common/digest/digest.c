@@ -1,4 +1,5 @@
 #include "digest/digest.h"
+#include "base/fs.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -43,9 +44,11 @@ void digest_bytes(const void *bytes, size_t size, char hex[DIGEST_HEX_SIZE]) {
 }
 
 err_code_t digest_file(const char *path, char hex[DIGEST_HEX_SIZE], uint64_t *size, err_t *err) {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return err_set_errno(err, "cannot read %s", path);
+    FILE *file = NULL;
+    size_t expected;
+    err_code_t code = fs_open_regular(path, &file, &expected, err);
+    if (code)
+        return code;
     digest_t *digest = digest_new();
     static _Thread_local char chunk[65536];
     uint64_t total = 0;
@@ -54,7 +57,7 @@ err_code_t digest_file(const char *path, char hex[DIGEST_HEX_SIZE], uint64_t *si
         digest_add(digest, chunk, got);
         total += got;
     }
-    err_code_t code = ferror(file) ? err_set_errno(err, "cannot read %s", path) : ERR_OK;
+    code = ferror(file) ? err_set_errno(err, "cannot read %s", path) : ERR_OK;
     fclose(file);
     if (code)
         digest_destroy(&digest);

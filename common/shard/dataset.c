@@ -30,7 +30,7 @@ static err_code_t damaged(err_t *err, const char *path, const char *how) {
 
 static err_code_t map_file(const char *path, uint64_t bytes, uint8_t **map, err_t *err) {
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return err_set_errno(err, "cannot read %s", path);
     err_code_t code = ERR_OK;

@@ -225,9 +225,11 @@ static err_code_t read_checked(const char *path, const manifest_t *manifest, sha
     if (strcmp(hex, manifest->index.sha256) != 0)
         return err_set(err, ERR_CORRUPT, "%s is damaged: its SHA-256 is not that of the manifest",
                        path);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return err_set_errno(err, "cannot read %s", path);
+    FILE *file = NULL;
+    size_t size;
+    code = fs_open_regular(path, &file, &size, err);
+    if (code)
+        return code;
     code = read_lines(file, path, &manifest->info, index, err);
     fclose(file);
     return code;

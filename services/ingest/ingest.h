@@ -2,9 +2,9 @@
 //
 // Source: one folder per class below options.folder; label i is the i-th class name in byte order.
 // Class folders are searched through; names that begin with a dot are left out; symbolic links are
-// followed, each folder once. Every regular file is taken for an image; one that is none, is
-// truncated, damaged or over a limit is skipped, counted and listed in rejects.jsonl. Sources are
-// never written to.
+// followed, each folder once. Every file is taken for an image; one that is none, is truncated,
+// damaged, over a limit or no regular file is skipped, counted and listed in rejects.jsonl. Sources
+// are never written to, and what is no regular file is not opened.
 //
 // Copies: of byte-identical files of one class the first by path is kept, the others are counted as
 // duplicates. Byte-identical files under several labels contradict each other: none is kept, all

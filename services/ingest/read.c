@@ -104,7 +104,7 @@ static err_code_t read_once(hand_t *hand, int fd, size_t limit, shard_entry_t *e
     if (fstat(fd, &before) != 0)
         return cannot_read(err);
     if (!S_ISREG(before.st_mode))
-        return err_set(err, ERR_INVALID, "it is not a regular file");
+        return err_set(err, ERR_INVALID, "not a regular file");
     let_age(time_ns(before.st_mtim));
     if (fstat(fd, &before) != 0)
         return cannot_read(err);

@@ -252,6 +252,8 @@ static void walk_one(walk_t *walk, const char *path, int depth) {
         shard_entry_t *entry = add_file(walk, path);
         entry->bytes = (uint64_t)info.st_size;
         entry->mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    } else {
+        add_rejected(walk, path, mem_dup("not a regular file"));
     }
     free(full);
 }

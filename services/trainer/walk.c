@@ -56,14 +56,13 @@ static err_code_t take(walker_t *walker, const char *folder, const char *below, 
     char *path = fs_join(folder, name), *relative = below[0] ? fs_join(below, name) : mem_dup(name);
     struct stat info;
     err_code_t code = ERR_OK;
-    if (stat(path, &info) != 0)
-        info.st_mode = S_IFREG; // a link to nowhere: reading it says why
-    if (S_ISDIR(info.st_mode) && depth < DEPTH_MAX && enter(walker, &info))
+    bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    if (is_folder && depth < DEPTH_MAX && enter(walker, &info))
         code = walk_folder(walker, path, relative, depth + 1);
-    if (S_ISREG(info.st_mode))
-        add(walker, relative);
-    else
+    if (is_folder)
         free(relative);
+    else
+        add(walker, relative);
     free(path);
     return code;
 }

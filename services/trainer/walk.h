@@ -11,7 +11,8 @@ typedef struct {
     int64_t count;
 } walk_t;
 
-// Regular files, and links to them, at most 64 folders deep. Names that begin with a dot are left
+// Whatever is no folder, at most 64 folders deep: links to nowhere, FIFOs and the like too, so that
+// who reads them says why they cannot be (fs_read does). Names that begin with a dot are left
 // out, as in ingest; each folder is entered once, however many links lead to it. ERR_NOT_FOUND: no
 // such folder; ERR_IO: one that cannot be read.
 err_code_t walk_files(const char *folder, walk_t *walk, err_t *err);

@@ -604,7 +604,9 @@ static void test_predict_folder(void **state) {
     char *bad = fs_join(folder, "a \"bad\",\n\xff.jpg"), *hidden = fs_join(folder, ".hidden");
     char *empty = fs_join(deep, "empty.png"), *link = fs_join(folder, "loop");
     assert_int_equal(fs_write(bad, "text", 4, NULL), ERR_OK);
+    char *fifo = fs_join(deep, "fifo.png");
     assert_int_equal(fs_write(empty, "", 0, NULL), ERR_OK);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(fs_write(hidden, "x", 1, NULL), ERR_OK);
     assert_int_equal(symlink(".", link), 0);
     char *body = mem_format("{\"model\": \"heads\", \"dir\": \"%s/deep/..\"}", folder);
@@ -614,6 +616,9 @@ static void test_predict_folder(void **state) {
     assert_non_null(
         strstr(table, "file,label,probability,error\r\n\"a \"\"bad\"\",\n\\xff.jpg\",,,"));
     assert_non_null(strstr(table, "\r\ndeep/er/empty.png,,,"));
+    const char *row_of_fifo = strstr(table, "\r\ndeep/er/fifo.png,,,");
+    assert_non_null(row_of_fifo);
+    assert_non_null(strstr(row_of_fifo, "is not a regular file\r\n"));
     int right = 0;
     for (int i = 0; i < 70; i++) {
         char *row = mem_format("%s%s %d.png,%s,", i % 3 ? "\r\n" : "deep/er/",
@@ -622,8 +627,8 @@ static void test_predict_folder(void **state) {
         free(row);
     }
     assert_true(right >= 60);
-    assert_true(number(result, "images") == 72 && number(result, "failed") == 2);
-    assert_int_equal(count_lines(table), 73);
+    assert_true(number(result, "images") == 73 && number(result, "failed") == 3);
+    assert_int_equal(count_lines(table), 74);
     json_decref(result);
     stage_submit(stage, "j2", "predict", "{\"model\": \"heads\", \"dir\": \"/nonexistent\"}");
     stage_fails(stage, ERR_NOT_FOUND, "/nonexistent");
@@ -632,6 +637,7 @@ static void test_predict_folder(void **state) {
     free(bad);
     free(hidden);
     free(empty);
+    free(fifo);
     free(link);
     free(deep);
     free(folder);

@@ -135,6 +135,12 @@ static void files_are_replaced_as_a_whole(void **state) {
     free(bytes);
     assert_int_equal(fs_read(path, 3, &bytes, &size, &err), ERR_TOO_LARGE);
     assert_int_equal(fs_read(folder, 3, &bytes, &size, &err), ERR_INVALID);
+    char *fifo = fs_join(folder, "fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(fs_read(fifo, 3, &bytes, &size, &err), ERR_INVALID); // nobody writes
+    assert_non_null(strstr(err.message, "not a regular file"));
+    assert_int_equal(fs_read("/dev/null", 3, &bytes, &size, &err), ERR_INVALID);
+    free(fifo);
     assert_int_equal(fs_write("/proc/no/such", "x", 1, &err), ERR_NOT_FOUND);
     free(path);
 }

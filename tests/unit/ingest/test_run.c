@@ -799,9 +799,17 @@ static void special_files(void **state) {
     made_t made = tree_version(&tree, 1, 0, INGEST_GROUP_NONE);
     assert_int_equal(made.result.images, 24);
     assert_int_equal(made.result.duplicates, 1); // link.png
-    assert_int_equal(made.result.rejected, 1);   // self.png
+    assert_int_equal(made.result.rejected, 4);   // self.png and what is no regular file
+    static const char *const others[] = {"cats/fifo.png", "cats/socket.png", "dogs/null.png"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(made_entry(&made, others[i])->outcome, SHARD_REJECTED);
+        assert_string_equal(made_entry(&made, others[i])->reason, "not a regular file");
+    }
     assert_int_equal(made_entry(&made, "dogs/self.png")->outcome, SHARD_REJECTED);
     assert_int_equal(made_entry(&made, "dogs/1001.png")->outcome, SHARD_KEPT);
+    made_free(&made);
+    made = tree_version(&tree, 2, 1, INGEST_GROUP_NONE);
+    assert_true(made.result.unchanged);
     made_free(&made);
     tree_end(&tree);
 }

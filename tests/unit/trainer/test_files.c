@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -56,8 +57,8 @@ static void test_csv(void **state) {
 
 static void test_walk(void **state) {
     const char *folder = *state;
-    static const char *const wanted[] = {"B.png",       "a/1.jpg", "a/b/c/deep",
-                                         "a/b/to-file", "nowhere", "z \n\xff"};
+    static const char *const wanted[] = {"B.png", "a/1.jpg", "a/b/c/deep", "a/b/to-file",
+                                         "fifo",  "nowhere", "z \n\xff"};
     put(folder, "B.png", "");
     put(folder, "a/1.jpg", "x");
     put(folder, "a/b/c/deep", "x");
@@ -66,6 +67,8 @@ static void test_walk(void **state) {
     put(folder, ".git/config", "x");
     char *loop = fs_join(folder, "a/b/loop"), *file = fs_join(folder, "a/b/to-file");
     char *nowhere = fs_join(folder, "nowhere"), *pipe = fs_join(folder, "pipe");
+    char *fifo = fs_join(folder, "fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(symlink("../..", loop), 0);
     assert_int_equal(symlink("../1.jpg", file), 0);
     assert_int_equal(symlink("gone", nowhere), 0);
@@ -83,6 +86,7 @@ static void test_walk(void **state) {
     free(file);
     free(nowhere);
     free(pipe);
+    free(fifo);
 }
 
 static uint64_t available(const char *root) {
