@@ -188,7 +188,9 @@ err_code_t fs_remove_all(const char *path, err_t *err) {
 
 uint64_t fs_free_bytes(const char *path) {
     struct statvfs info;
-    return statvfs(path, &info) == 0 ? (uint64_t)info.f_bavail * info.f_frsize : 0;
+    if (statvfs(path, &info) != 0 || info.f_blocks == 0) // no blocks: it counts none
+        return UINT64_MAX;
+    return (uint64_t)info.f_bavail * info.f_frsize;
 }
 
 char *fs_join(const char *folder, const char *name) {

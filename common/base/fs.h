@@ -32,7 +32,8 @@ void fs_abort(fs_new_t **file);
 err_code_t fs_rename(const char *from, const char *to, err_t *err);
 // rm -r; a missing path is no error. Does not follow symbolic links.
 err_code_t fs_remove_all(const char *path, err_t *err);
-// Free bytes for an unprivileged user on the file system of path; 0 when unknown.
+// Free bytes for an unprivileged user on the file system of path: 0 when it is full, UINT64_MAX
+// when that is unknown.
 uint64_t fs_free_bytes(const char *path);
 // "a/b" from parts; malloc'ed.
 char *fs_join(const char *folder, const char *name);

@@ -137,8 +137,8 @@ void files_redis_folder(files_t *files, const char *folder) {
 }
 
 static bool is_short(files_t *files, const char *folder) {
-    uint64_t left = folder ? fs_free_bytes(folder) : 0;
-    if (left == 0 || left >= (uint64_t)files->reserve_bytes) // 0: unknown
+    uint64_t left = folder ? fs_free_bytes(folder) : UINT64_MAX; // UINT64_MAX: unknown
+    if (left >= (uint64_t)files->reserve_bytes)
         return false;
     files->short_of = folder;
     files->free_bytes = left;

@@ -87,7 +87,7 @@ static err_code_t check_space(const writer_t *writer, err_t *err) {
     uint64_t needed =
         checkpoint_bytes(&writer->checkpoint, options->tensors, options->tensor_count);
     uint64_t free_bytes = fs_free_bytes(options->folder);
-    if (free_bytes == 0 || free_bytes >= needed + options->reserve_bytes)
+    if (free_bytes >= needed + options->reserve_bytes) // UINT64_MAX: unknown
         return ERR_OK;
     return err_set(err, ERR_FULL, "the disk of %s has %" PRIu64 " MB left, %" PRIu64 " are needed",
                    options->folder, free_bytes >> 20,

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void error_names_go_both_ways(void **state) {
@@ -145,6 +146,31 @@ static void files_are_replaced_as_a_whole(void **state) {
     free(path);
 }
 
+// What statvfs() tells.
+static struct statvfs disk;
+static bool no_disk;
+
+int __wrap_statvfs(const char *path, struct statvfs *info);
+int __wrap_statvfs(const char *path, struct statvfs *info) {
+    (void)path;
+    *info = disk;
+    errno = ENOENT;
+    return no_disk ? -1 : 0;
+}
+
+static void a_full_disk_is_not_an_unknown_one(void **state) {
+    (void)state;
+    disk = (struct statvfs){.f_frsize = 4096, .f_blocks = 10, .f_bfree = 5, .f_bavail = 3};
+    assert_int_equal(fs_free_bytes(folder), 3 * 4096);
+    disk.f_bavail = 0;
+    assert_int_equal(fs_free_bytes(folder), 0);
+    disk.f_blocks = 0; // proc, and what else counts no blocks
+    assert_true(fs_free_bytes(folder) == UINT64_MAX);
+    no_disk = true;
+    assert_true(fs_free_bytes(folder) == UINT64_MAX);
+    no_disk = false;
+}
+
 static void folders_are_made_and_removed(void **state) {
     (void)state;
     err_t err;
@@ -190,6 +216,7 @@ int main(void) {
         cmocka_unit_test(a_buffer_stops_at_its_ceiling),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(files_are_replaced_as_a_whole),
+        cmocka_unit_test(a_full_disk_is_not_an_unknown_one),
         cmocka_unit_test(folders_are_made_and_removed),
         cmocka_unit_test(philox_gives_the_known_answers),
     };

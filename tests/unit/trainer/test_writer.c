@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -171,6 +172,17 @@ static void test_stale(void **state) {
     rig_free(rig);
 }
 
+static bool disk_is_full;
+
+int __real_statvfs(const char *path, struct statvfs *info);
+int __wrap_statvfs(const char *path, struct statvfs *info);
+int __wrap_statvfs(const char *path, struct statvfs *info) {
+    int result = __real_statvfs(path, info);
+    if (disk_is_full)
+        info->f_bavail = 0;
+    return result;
+}
+
 // Below the reserve nothing is written at all; a folder that has gone is an error like any other.
 static void test_no_room(void **state) {
     rig_t *rig = rig_new(*state, 1);
@@ -180,6 +192,10 @@ static void test_no_room(void **state) {
     assert_int_equal(count_files(rig->folder), 0);
     assert_non_null(strstr(rig->warning, "MB"));
     rig->options.reserve_bytes = 0;
+    disk_is_full = true; // to the last byte
+    assert_false(put(rig, writer, 1));
+    assert_int_equal(count_files(rig->folder), 0);
+    disk_is_full = false;
     assert_true(put(rig, writer, 2));
     assert_int_equal(fs_remove_all(rig->folder, NULL), ERR_OK);
     assert_false(put(rig, writer, 3));
