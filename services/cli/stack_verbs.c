@@ -59,17 +59,28 @@ static void show_status(json_t *status) {
     }
 }
 
+// A service that answers may be anybody's, a container's too: then this is no stack that is down.
+static bool anybody_answers(const json_t *status) {
+    size_t i;
+    const json_t *service;
+    json_array_foreach(json_object_get(status, "services"), i, service) {
+        if (json_is_integer(json_object_get(service, "uptime_ms")))
+            return true;
+    }
+    return false;
+}
+
 err_code_t verb_status(cli_t *cli, int *exit_code, err_t *err) {
     (void)err;
     bool ready;
     json_t *status = stack_status(&cli->conf, &ready);
+    bool up = stack_is_up(cli->conf.home) || anybody_answers(status);
     show_status(status);
     *exit_code = ready ? 0 : 4;
     if (!ready && !say_is_json())
         fprintf(stderr, "%s\n",
-                stack_is_up(cli->conf.home)
-                    ? "Not all of the stack is ready."
-                    : "The stack is down: `inkling up --detach` starts it.");
+                up ? "Not all of the stack is ready."
+                   : "The stack is down: `inkling up --detach` starts it.");
     return ERR_OK;
 }
 
@@ -93,6 +104,20 @@ static int start_failed(const err_t *failure, const buf_t *tail) {
     return exit_code;
 }
 
+// Nothing is changed under a running stack, but nothing is ignored without a word either.
+static void tell_changes(const stack_up_t *up) {
+    buf_t changes;
+    buf_init(&changes, 4096);
+    stack_changes(up, &changes);
+    if (changes.size > 0) {
+        err_t told;
+        err_set(&told, ERR_CONFLICT, "the stack runs with other settings than: %s", changes.data);
+        err_remedy(&told, "they take effect after `inkling down` and `inkling up`");
+        say_warning(&told);
+    }
+    buf_release(&changes);
+}
+
 err_code_t verb_up(cli_t *cli, int *exit_code, err_t *err) {
     stack_up_t up = {.conf = &cli->conf,
                      .settings = cli->call.settings,
@@ -109,6 +134,8 @@ err_code_t verb_up(cli_t *cli, int *exit_code, err_t *err) {
         json_t *status = stack_status(&cli->conf, &ready);
         if (already && !say_is_json())
             puts("It runs already.");
+        if (already)
+            tell_changes(&up);
         show_status(status);
     } else if (say_is_json()) {
         say_json(json_pack("{s:o, s:b}", "home", say_json_text(cli->conf.home), "ended", true));

@@ -40,11 +40,16 @@ typedef struct {
 // or SIGHUP, when all has ended.
 err_code_t stack_up(const stack_up_t *up, bool *already, buf_t *tail, err_t *err);
 
+// For a stack that runs already: settings that `up` names and it does not have, as text for people
+// ("--lease-ms=3000, INKLING_SLOTS"); nothing: it has them all.
+void stack_changes(const stack_up_t *up, buf_t *changes);
+
 // Ends supervisor and services, those of a killed supervisor too; what does not end in its time is
 // killed. *stopped: processes that were there. Progress goes to the log.
 err_code_t stack_down(const conf_t *conf, int *stopped, err_t *err);
 
-// {"home", "supervisor", "services": […], "redis", "gateway"}: new reference. *ready: all is.
+// {"home", "supervisor", "services": […], "redis", "gateway"}: new reference. *ready: all is. A
+// Redis that is not of this home's own is as ready as the dispatcher says.
 json_t *stack_status(const conf_t *conf, bool *ready);
 
 // A supervisor, or a service of a killed one, runs.

@@ -5,6 +5,7 @@
 #include "probe_impl.h"
 #include "table_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PATIENCE_MS 1500
@@ -90,9 +91,23 @@ static json_t *service_json(const char *home, int index, const seen_t *seen) {
     return service;
 }
 
-static json_t *redis_json(const conf_t *conf, const seen_t *seen, bool *ready) {
-    char detail[256];
-    *ready = probe_redis(conf->redis, detail, sizeof detail);
+// The dispatcher knows its Redis; only one of this home's own can be asked directly.
+static bool redis_ready(const conf_t *conf, const asking_t *asking, char *detail, size_t size) {
+    const seen_t *dispatcher = &asking->seen[STACK_DISPATCHER];
+    if (asking->seen[STACK_REDIS].alive || (!dispatcher->answered && conf->redis[0] == '/'))
+        return probe_redis(conf->redis, detail, size);
+    snprintf(detail, size, "%s",
+             !dispatcher->answered       ? "only the dispatcher knows it, and does not answer"
+             : dispatcher->state.ready   ? "the dispatcher's"
+             : *dispatcher->state.detail ? dispatcher->state.detail
+                                         : "the dispatcher is not ready");
+    return dispatcher->answered && dispatcher->state.ready;
+}
+
+static json_t *redis_json(const conf_t *conf, const asking_t *asking, bool *ready) {
+    const seen_t *seen = &asking->seen[STACK_REDIS];
+    char detail[512];
+    *ready = redis_ready(conf, asking, detail, sizeof detail);
     json_t *redis = json_object();
     json_object_set_new(redis, "pid", pid_json(seen->file.pid));
     json_object_set_new(redis, "socket", text_json(conf->redis));
@@ -106,7 +121,7 @@ json_t *stack_status(const conf_t *conf, bool *ready) {
     asking_t asking = {0};
     ask_all(&asking, conf->home);
     json_t *services = json_array(), *status = json_object();
-    json_t *redis = redis_json(conf, &asking.seen[STACK_REDIS], ready);
+    json_t *redis = redis_json(conf, &asking, ready);
     for (int i = 0; i < STACK_COUNT; i++)
         if (i != STACK_REDIS) {
             const seen_t *seen = &asking.seen[i];

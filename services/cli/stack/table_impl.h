@@ -11,7 +11,12 @@ typedef struct {
 } stack_row_t;
 
 #define STACK_ONE(name, program, rank, end_ms) +1
-enum { STACK_COUNT = 0 STACK_SERVICES(STACK_ONE), STACK_REDIS = 0, STACK_RANKS = 3 };
+enum {
+    STACK_COUNT = 0 STACK_SERVICES(STACK_ONE),
+    STACK_REDIS = 0,
+    STACK_DISPATCHER = 1,
+    STACK_RANKS = 3
+};
 
 extern const stack_row_t stack_rows[STACK_COUNT];
 

@@ -9,13 +9,17 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "run.h"
+#include "support/proc.h"
+#include "support/redis.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LIMIT_MS 60000 // for the supervisor to mend something: much less where nothing else runs
@@ -162,6 +166,70 @@ static void up_again_is_told_and_changes_nothing(void **state) {
     check_status(expect(0, home, "up", "--detach", "--json")->json);
     seen_t after = look(home);
     assert_memory_equal(before.pids, after.pids, sizeof before.pids);
+}
+
+static void up_tells_settings_that_take_no_effect_yet(void **state) {
+    (void)state;
+    char *file = fs_join(home, "inkling.conf"), *files = fs_join(home, "elsewhere");
+    assert_int_equal(fs_write(file, "stall_ms = 70000\n", 17, NULL), ERR_OK);
+    setenv("INKLING_KEEP_JOBS", "500", 1);
+    expect(0, home, "up", "--detach", "--lease-ms", "9000");
+    assert_string_equal(expect(0, home, "up", "--detach", "--lease-ms=9000")->err, "");
+    assert_string_equal(expect(0, home, "up", "--json")->err, "");
+    const run_t *up = expect(0, home, "up", "--detach", "--lease-ms", "8000", "--json");
+    assert_non_null(strstr(up->err, "--lease-ms=8000"));
+    assert_non_null(strstr(up->err, "inkling down"));
+    up = expect(0, home, "up", "--files", files);
+    assert_non_null(strstr(up->err, "files"));
+    setenv("INKLING_KEEP_JOBS", "600", 1);
+    assert_non_null(strstr(expect(0, home, "up")->err, "INKLING_KEEP_JOBS"));
+    unsetenv("INKLING_KEEP_JOBS");
+    assert_int_equal(fs_write(file, "stall_ms = 80000\n", 17, NULL), ERR_OK);
+    assert_non_null(strstr(expect(0, home, "up")->err, "inkling.conf"));
+    expect(0, home, "down");
+    assert_string_equal(expect(0, home, "up", "--detach")->err, "");
+    free(files);
+    free(file);
+}
+
+// Services that are no stack of `inkling up`: their Redis may be anywhere.
+static void status_of_a_redis_elsewhere_is_the_dispatchers(void **state) {
+    (void)state;
+    redis_t redis;
+    assert_int_equal(
+        redis_start(&redis,
+                    (const char *const[]){"--appendonly", "yes", "--appendfsync", "always", NULL},
+                    NULL),
+        ERR_OK);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *program = proc_program("inkling-dispatcher");
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        dup2(null, 2);
+        execl(program, program, "--home", home, "--name", "dispatcher", "--redis", redis.socket,
+              (char *)NULL);
+        _exit(127);
+    }
+    setenv("INKLING_REDIS", "elsewhere:6379", 1); // cannot be reached from here
+    int64_t end_ms = clock_mono_ms() + LIMIT_MS;
+    bool ready = false;
+    while (!ready && clock_mono_ms() < end_ms)
+        ready = json_is_true(run_at(expect(4, home, "status", "--json")->json, "services/0/ready"));
+    assert_true(ready);
+    const run_t *status = expect(4, home, "status", "--json"); // the others are away
+    assert_true(json_is_true(run_at(status->json, "redis/ready")));
+    status = expect(4, home, "status");
+    assert_null(strstr(status->err, "is down"));
+    redis_kill(&redis);
+    while (ready && clock_mono_ms() < end_ms)
+        ready = json_is_true(run_at(expect(4, home, "status", "--json")->json, "redis/ready"));
+    assert_false(ready);
+    unsetenv("INKLING_REDIS");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_non_null(strstr(expect(4, home, "status")->err, "is down"));
+    redis_stop(&redis);
 }
 
 static void of_many_who_bring_it_up_one_does(void **state) {
@@ -462,6 +530,8 @@ int main(void) {
         TEST(up_is_ready_and_down_leaves_nothing),
         TEST(without_a_stack_status_is_whole_and_others_say_so),
         TEST(up_again_is_told_and_changes_nothing),
+        TEST(up_tells_settings_that_take_no_effect_yet),
+        TEST(status_of_a_redis_elsewhere_is_the_dispatchers),
         TEST(of_many_who_bring_it_up_one_does),
         TEST(in_the_foreground_it_ends_by_signal),
         TEST(whatever_dies_comes_back),
