@@ -14,29 +14,6 @@ struct fs_new {
     char *path, *temporary;
 };
 
-err_code_t fs_mkdirs(const char *path, err_t *err) {
-    char *copy = mem_dup(path);
-    err_code_t code = ERR_OK;
-    for (char *c = copy + 1;; c++) {
-        if (*c != '/' && *c != 0)
-            continue;
-        char kept = *c;
-        *c = 0;
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
-            code = err_set_errno(err, "cannot make the folder %s", copy);
-            break;
-        }
-        *c = kept;
-        if (kept == 0)
-            break;
-    }
-    free(copy);
-    struct stat info;
-    if (code == ERR_OK && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
-        return err_set(err, ERR_IO, "%s is in the way: it is not a folder", path);
-    return code;
-}
-
 static err_code_t sync_folder_of(const char *path, err_t *err) {
     char *copy = mem_dup(path);
     char *slash = strrchr(copy, '/');
@@ -50,6 +27,29 @@ static err_code_t sync_folder_of(const char *path, err_t *err) {
     if (folder >= 0)
         close(folder);
     free(copy);
+    return code;
+}
+
+err_code_t fs_mkdirs(const char *path, err_t *err) {
+    char *copy = mem_dup(path);
+    err_code_t code = ERR_OK;
+    for (char *c = copy + 1;; c++) {
+        if (*c != '/' && *c != 0)
+            continue;
+        char kept = *c;
+        *c = 0;
+        if (mkdir(copy, 0700) == 0)
+            code = sync_folder_of(copy, err);
+        else if (errno != EEXIST)
+            code = err_set_errno(err, "cannot make the folder %s", copy);
+        *c = kept;
+        if (code || kept == 0)
+            break;
+    }
+    free(copy);
+    struct stat info;
+    if (code == ERR_OK && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
+        return err_set(err, ERR_IO, "%s is in the way: it is not a folder", path);
     return code;
 }
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-// mkdir -p, mode 0700 for what it makes.
+// mkdir -p, mode 0700 for what it makes; what it makes outlives a loss of power.
 err_code_t fs_mkdirs(const char *path, err_t *err);
 // Writes size bytes to path atomically.
 err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err);

@@ -171,6 +171,39 @@ static void a_full_disk_is_not_an_unknown_one(void **state) {
     no_disk = false;
 }
 
+// What fsync() was called for.
+static ino_t synced[16];
+static int synced_count;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd) {
+    struct stat info;
+    if (synced_count < 16 && fstat(fd, &info) == 0)
+        synced[synced_count++] = info.st_ino;
+    return __real_fsync(fd);
+}
+
+// A new folder is an entry in the folder above it, and that is what a loss of power takes.
+static void new_folders_outlive_a_loss_of_power(void **state) {
+    (void)state;
+    char *top = fs_join(folder, "s"), *middle = fs_join(top, "t"), *path = fs_join(middle, "u");
+    const char *above[] = {folder, top, middle};
+    synced_count = 0;
+    assert_int_equal(fs_mkdirs(path, NULL), ERR_OK);
+    assert_int_equal(synced_count, 3);
+    for (int i = 0; i < 3; i++) {
+        struct stat info;
+        assert_int_equal(stat(above[i], &info), 0);
+        assert_int_equal(synced[i], info.st_ino);
+    }
+    assert_int_equal(fs_mkdirs(path, NULL), ERR_OK);
+    assert_int_equal(synced_count, 3); // nothing was made
+    free(path);
+    free(middle);
+    free(top);
+}
+
 static void folders_are_made_and_removed(void **state) {
     (void)state;
     err_t err;
@@ -217,6 +250,7 @@ int main(void) {
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(files_are_replaced_as_a_whole),
         cmocka_unit_test(a_full_disk_is_not_an_unknown_one),
+        cmocka_unit_test(new_folders_outlive_a_loss_of_power),
         cmocka_unit_test(folders_are_made_and_removed),
         cmocka_unit_test(philox_gives_the_known_answers),
     };
