@@ -56,7 +56,7 @@ const nn_spec_t *nn_spec(const nn_t *nn);
 // hundred times slower where other processes want the cores too. The library that runs the threads
 // reads the environment once, while it is loaded: unless OMP_WAIT_POLICY or GOMP_SPINCOUNT is
 // there, this sets the former to "passive" and executes the program again. It returns if that is
-// done or impossible.
+// done or impossible; impossible is logged, and the environment is left as it was.
 void nn_wait_passively(char **argv);
 
 // The names of the backends in this build, best first; NULL behind the last.
