@@ -64,14 +64,14 @@ static json_t *manifest_json(const shard_info_t *info, const manifest_t *manifes
         json_object_set_new(splits, shard_split_name((shard_split_t)s),
                             split_json(info, manifest, (shard_split_t)s));
     return json_pack(
-        "{s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o, s:o, "
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o, s:o, "
         "s:o}",
-        "schema", SHARD_SCHEMA, "name", info->name, "version", (json_int_t)info->version, "source",
-        info->source, "group_by", info->group_by, "seed", seed, "recipe", info->recipe,
-        "recipe_sha256", info->recipe_hash, "height", info->height, "width", info->width,
-        "channels", info->channels, "classes", classes, "rejected", (json_int_t)info->rejected,
-        "duplicates", (json_int_t)info->duplicates, "conflicts", (json_int_t)info->conflicts,
-        "splits", splits, "index", file_json(SHARD_INDEX, &manifest->index), "rejects",
+        "schema", SHARD_SCHEMA, "name", info->name, "source", info->source, "group_by",
+        info->group_by, "seed", seed, "recipe", info->recipe, "recipe_sha256", info->recipe_hash,
+        "height", info->height, "width", info->width, "channels", info->channels, "classes",
+        classes, "rejected", (json_int_t)info->rejected, "duplicates", (json_int_t)info->duplicates,
+        "conflicts", (json_int_t)info->conflicts, "splits", splits, "index",
+        file_json(SHARD_INDEX, &manifest->index), "rejects",
         file_json(SHARD_REJECTS, &manifest->rejects));
 }
 
@@ -189,20 +189,19 @@ static bool geometry_is_sane(const shard_info_t *info) {
 static bool take_info(json_t *root, manifest_t *manifest, json_t **splits) {
     shard_info_t *info = &manifest->info;
     const char *name, *source, *group_by, *seed, *recipe, *recipe_hash;
-    json_int_t version, rejected, duplicates, conflicts;
+    json_int_t rejected, duplicates, conflicts;
     json_t *classes, *index, *rejects;
     char hash[DIGEST_HEX_SIZE];
     if (json_unpack(root,
-                    "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o, "
+                    "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o, "
                     "s:o, s:o}",
-                    "name", &name, "version", &version, "source", &source, "group_by", &group_by,
-                    "seed", &seed, "recipe", &recipe, "recipe_sha256", &recipe_hash, "height",
-                    &info->height, "width", &info->width, "channels", &info->channels, "classes",
-                    &classes, "rejected", &rejected, "duplicates", &duplicates, "conflicts",
-                    &conflicts, "splits", splits, "index", &index, "rejects", &rejects))
+                    "name", &name, "source", &source, "group_by", &group_by, "seed", &seed,
+                    "recipe", &recipe, "recipe_sha256", &recipe_hash, "height", &info->height,
+                    "width", &info->width, "channels", &info->channels, "classes", &classes,
+                    "rejected", &rejected, "duplicates", &duplicates, "conflicts", &conflicts,
+                    "splits", splits, "index", &index, "rejects", &rejects))
         return false;
     info->name = mem_dup(name);
-    info->version = (uint64_t)version;
     info->source = mem_dup(source);
     info->group_by = mem_dup(group_by);
     info->recipe = mem_dup(recipe);
@@ -210,10 +209,9 @@ static bool take_info(json_t *root, manifest_t *manifest, json_t **splits) {
     info->duplicates = duplicates;
     info->conflicts = conflicts;
     digest_bytes(recipe, strlen(recipe), hash);
-    return version >= 0 && take_seed(seed, &info->seed) &&
-           take_sha256(recipe_hash, info->recipe_hash) && strcmp(hash, info->recipe_hash) == 0 &&
-           geometry_is_sane(info) && take_classes(classes, info) &&
-           take_file(index, SHARD_INDEX, &manifest->index) &&
+    return take_seed(seed, &info->seed) && take_sha256(recipe_hash, info->recipe_hash) &&
+           strcmp(hash, info->recipe_hash) == 0 && geometry_is_sane(info) &&
+           take_classes(classes, info) && take_file(index, SHARD_INDEX, &manifest->index) &&
            take_file(rejects, SHARD_REJECTS, &manifest->rejects);
 }
 

@@ -45,10 +45,11 @@ typedef enum {
 const char *shard_split_name(shard_split_t split);
 err_code_t shard_split_parse(const char *word, shard_split_t *split, err_t *err);
 
-// What a manifest says. Strings and arrays belong to the holder of the struct (shard_info_release).
+// What a manifest says. The number of the version is not in it: the registry gives that. (Manifests
+// that have a "version" all the same are read like the others.) Strings and arrays belong to the
+// holder of the struct (shard_info_release).
 typedef struct {
     char *name;
-    uint64_t version;
     char *source;   // folder the images came from, escaped
     char *group_by; // "none", "stem"
     uint64_t seed;  // of the split

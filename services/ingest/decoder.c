@@ -74,7 +74,6 @@ static err_code_t read_options(const decoder_t *decoder, ingest_options_t *optio
     options->out = decoder->out;
     options->previous = decoder->previous_folder;
     options->name = body->name;
-    options->version = decoder->previous ? decoder->previous->version + 1 : 1;
     options->classes = body->classes.count ? body->classes.items : NULL;
     options->class_count = (int)body->classes.count;
     options->recipe.size = (int)body->size;

@@ -148,7 +148,6 @@ static err_code_t write_version(run_t *run, ingest_result_t *result, err_t *err)
     char *source = shard_name_escape(options->folder);
     char *group_by = mem_dup(ingest_group_name(options->group_by));
     shard_info_t info = {.name = name,
-                         .version = options->version,
                          .source = source,
                          .group_by = group_by,
                          .seed = options->seed,

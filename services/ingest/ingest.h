@@ -58,8 +58,7 @@ typedef struct {
     const char *folder;   // of the images
     const char *out;      // folder to be made; must not exist. Written as out + ".tmp-…", renamed
     const char *previous; // folder of the newest version, or NULL
-    const char *name;     // of the data set, and the version's number, for the manifest
-    uint64_t version;
+    const char *name;     // of the data set, for the manifest
     const char *const *classes; // folder names; NULL: all
     int class_count;
     prep_recipe_t recipe; // mean is computed here if mean_subtract

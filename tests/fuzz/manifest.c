@@ -35,7 +35,6 @@ void fuzz_seeds(void) {
     char *classes[] = {"comics", "ph\xc3\xb6tos"}, digest[DIGEST_HEX_SIZE];
     int64_t counts[SHARD_SPLIT_COUNT][2];
     shard_info_t info = {.name = "faces",
-                         .version = 1,
                          .source = "/data",
                          .group_by = "stem",
                          .seed = 7,

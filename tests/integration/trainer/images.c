@@ -63,7 +63,6 @@ static shard_info_t make_info(const char *const *classes, int class_count, int s
     recipe.mean[0] = 90.5f;
     prep_recipe_write(&recipe, text);
     shard_info_t info = {.name = mem_dup("toy"),
-                         .version = 1,
                          .source = mem_dup("/nowhere"),
                          .group_by = mem_dup("none"),
                          .recipe = mem_dup(text),

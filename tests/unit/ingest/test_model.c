@@ -295,7 +295,6 @@ static void threads_do_not_matter(void **state) {
     char digest[DIGEST_HEX_SIZE] = "";
     for (uint64_t version = 1; version <= 3; version++) {
         ingest_options_t options = tree_options(&tree, version, 0);
-        options.version = 1;
         options.threads = (int)(version * version);
         options.group_by = INGEST_GROUP_STEM;
         made_t made = tree_ingest(&options);

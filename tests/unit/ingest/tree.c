@@ -85,7 +85,6 @@ ingest_options_t tree_options(const tree_t *tree, uint64_t version, uint64_t pre
     options.out = version_path(tree, version);
     options.previous = previous ? version_path(tree, previous) : NULL;
     options.name = "set";
-    options.version = version;
     options.recipe.size = TREE_SIZE;
     options.threads = 2;
     return options;
