@@ -9,6 +9,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define KERNEL_FILE_MAX 65536 // bytes that are read of a file that says it has none
+
 struct fs_new {
     FILE *stream;
     char *path, *temporary;
@@ -144,6 +146,17 @@ err_code_t fs_open_regular(const char *path, FILE **file, size_t *size, err_t *e
     return code;
 }
 
+// The kernel's own files (proc, cgroup) have content but say 0 bytes: they are read to their end.
+static err_code_t read_unsized(FILE *file, const char *path, size_t limit, char **data,
+                               size_t *length, err_t *err) {
+    size_t room = limit < KERNEL_FILE_MAX ? limit : KERNEL_FILE_MAX;
+    *data = mem_alloc(room + 1);
+    *length = fread(*data, 1, room, file);
+    if (*length == room && fgetc(file) != EOF)
+        return err_set(err, ERR_TOO_LARGE, "%s has more than %zu bytes", path, room);
+    return ferror(file) ? err_set_errno(err, "cannot read %s", path) : ERR_OK;
+}
+
 err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, err_t *err) {
     FILE *file = NULL;
     size_t length = 0;
@@ -151,7 +164,9 @@ err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, e
     if (code)
         return code;
     char *data = NULL;
-    if (length > limit)
+    if (length == 0)
+        code = read_unsized(file, path, limit, &data, &length, err);
+    else if (length > limit)
         code =
             err_set(err, ERR_TOO_LARGE, "%s has %zu bytes; the limit is %zu", path, length, limit);
     else if (!(data = malloc(length + 1)))

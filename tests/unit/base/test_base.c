@@ -146,6 +146,28 @@ static void files_are_replaced_as_a_whole(void **state) {
     free(path);
 }
 
+// The limits of a control group are read like this.
+static void files_of_the_kernel_are_read(void **state) {
+    (void)state;
+    err_t err;
+    void *bytes;
+    size_t size;
+    assert_int_equal(fs_read("/proc/sys/kernel/ostype", 64, &bytes, &size, &err), ERR_OK);
+    assert_string_equal(bytes, "Linux\n");
+    assert_int_equal(size, 6);
+    free(bytes);
+    assert_int_equal(fs_read("/proc/sys/kernel/ostype", 6, &bytes, &size, &err), ERR_OK);
+    free(bytes);
+    assert_int_equal(fs_read("/proc/sys/kernel/ostype", 5, &bytes, &size, &err), ERR_TOO_LARGE);
+    char *path = fs_join(folder, "empty");
+    assert_int_equal(fs_write(path, "", 0, &err), ERR_OK);
+    assert_int_equal(fs_read(path, 5, &bytes, &size, &err), ERR_OK);
+    assert_int_equal(size, 0);
+    assert_string_equal(bytes, "");
+    free(bytes);
+    free(path);
+}
+
 // What statvfs() tells.
 static struct statvfs disk;
 static bool no_disk;
@@ -249,6 +271,7 @@ int main(void) {
         cmocka_unit_test(a_buffer_stops_at_its_ceiling),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(files_are_replaced_as_a_whole),
+        cmocka_unit_test(files_of_the_kernel_are_read),
         cmocka_unit_test(a_full_disk_is_not_an_unknown_one),
         cmocka_unit_test(new_folders_outlive_a_loss_of_power),
         cmocka_unit_test(folders_are_made_and_removed),
