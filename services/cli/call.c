@@ -33,17 +33,22 @@ typedef struct {
     const char *value;
 } given_t;
 
-static err_code_t out_of_range(const given_t *given, err_t *err) {
+static err_code_t range_remedy(const given_t *given, err_t *err) {
     const proto_field_t *field = given->option->field;
+    char least[VERB_NUMBER_SIZE], most[VERB_NUMBER_SIZE];
+    verb_number(field->min, least);
+    verb_number(field->max, most);
+    return err_remedy(err, "%s takes %s to %s (%s)", given->name, least, most, field->doc);
+}
+
+static err_code_t out_of_range(const given_t *given, err_t *err) {
     err_set(err, ERR_USAGE, "option %s: %s is out of range", given->name, given->value);
-    return err_remedy(err, "%s takes %.15g to %.15g (%s)", given->name, field->min, field->max,
-                      field->doc);
+    return range_remedy(given, err);
 }
 
 static err_code_t no_number(const given_t *given, const char *what, err_t *err) {
     err_set(err, ERR_USAGE, "option %s: '%s' is no %s", given->name, given->value, what);
-    return err_remedy(err, "%s takes %.15g to %.15g (%s)", given->name, given->option->field->min,
-                      given->option->field->max, given->option->field->doc);
+    return range_remedy(given, err);
 }
 
 static err_code_t read_whole(const given_t *given, json_t **value, err_t *err) {
@@ -53,7 +58,7 @@ static err_code_t read_whole(const given_t *given, json_t **value, err_t *err) {
         return no_number(given, "whole number", err);
     errno = 0;
     long long number = strtoll(given->value, NULL, 10);
-    if (errno || (double)number < field->min || (double)number > field->max)
+    if (errno || number < (long long)field->min || number > (long long)field->max)
         return out_of_range(given, err);
     *value = json_integer(number);
     return ERR_OK;
@@ -256,27 +261,36 @@ static err_code_t no_command(const char *word, err_t *err) {
     return err_remedy(err, "`inkling help` lists the commands");
 }
 
+static bool has_version(int argc, char **argv) {
+    bool found = false;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        found = found || strcmp(argv[i], "--version") == 0;
+    return found;
+}
+
 // first, second: where the command's words stand (second: argc when it has one).
 static err_code_t find_verb(int argc, char **argv, call_t *call, int *first, int *second,
                             err_t *err) {
-    static char help[] = "help";
+    static char help[] = "help", version[] = "version";
     *first = next_word(argc, argv, 1);
     *second = *first < argc ? next_word(argc, argv, *first + 1) : argc;
-    char *words[2] = {*first < argc ? argv[*first] : help, *second < argc ? argv[*second] : NULL};
+    char *alone = has_version(argc, argv) ? version : help;
+    char *words[2] = {*first < argc ? argv[*first] : alone, *second < argc ? argv[*second] : NULL};
     int used = 0;
     call->verb = verb_find(words, words[1] ? 2 : 1, &used);
     if (used == 1)
         *second = argc;
     if (call->verb)
         return ERR_OK;
-    char group[64];
-    snprintf(group, sizeof group, "%.40s show", words[0]);
-    char *pair[2] = {words[0], group + strlen(group) - 4};
-    if (!verb_find(pair, 2, &used))
+    if (!verb_is_group(words[0]))
         return no_command(words[0], err);
+    if (!words[1]) { // `inkling job` is `inkling help job`
+        call->verb = verb_find((char *[]){help}, 1, &used);
+        *first = argc;
+        return ERR_OK;
+    }
     char both[64];
-    snprintf(both, sizeof both, "%.20s%s%.40s", words[0], words[1] ? " " : "",
-             words[1] ? words[1] : "");
+    snprintf(both, sizeof both, "%.20s %.40s", words[0], words[1]);
     return no_command(both, err);
 }
 
@@ -319,6 +333,8 @@ err_code_t call_parse(int argc, char **argv, call_t *call, err_t *err) {
             continue;
         if (options && strcmp(argv[i], "--") == 0)
             options = false;
+        else if (options && call->verb->run == verb_version && strcmp(argv[i], "--version") == 0)
+            continue;
         else if (options && argv[i][0] == '-' && argv[i][1] == '-')
             code = read_option(call, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &took_next, err);
         else if (options && strcmp(argv[i], "-h") == 0)

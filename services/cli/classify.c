@@ -5,9 +5,11 @@
 #include "table_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BATCH_FILES 64
 #define BATCH_BYTES (64u << 20)
@@ -33,6 +35,10 @@ static const char *remedy_of(const char *code) {
         return "check the path";
     if (strcmp(code, "INVALID") == 0 || strcmp(code, "CORRUPT") == 0)
         return "give a whole image: JPEG, PNG, WebP, GIF or TIFF";
+    if (strcmp(code, "IO") == 0)
+        return "its owner can allow reading: chmod u+r";
+    if (strcmp(code, "TOO_LARGE") == 0)
+        return "give a smaller file";
     return "";
 }
 
@@ -110,17 +116,35 @@ static err_code_t send_batch(work_t *work, err_t *err) {
     return code;
 }
 
+// The message does not name the path: it stands beside it.
+static err_code_t read_image(const char *path, void **bytes, size_t *size, err_t *err) {
+    struct stat info;
+    int file = *path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    err_code_t code = ERR_OK;
+    if (!*path)
+        code = err_set(err, ERR_INVALID, "the path is empty");
+    else if (file < 0 || fstat(file, &info) != 0)
+        code = err_set_errno(err, "it cannot be read");
+    else if (S_ISDIR(info.st_mode))
+        code = err_set(err, ERR_INVALID, "it is a folder");
+    else if (!S_ISREG(info.st_mode))
+        code = err_set(err, ERR_INVALID, "it is no regular file");
+    else if (info.st_size > (off_t)BUS_FRAME_MAX)
+        code = err_set(err, ERR_TOO_LARGE, "it has %lld bytes; the limit is %lld",
+                       (long long)info.st_size, (long long)BUS_FRAME_MAX);
+    if (code && (!*path || (file >= 0 && code == ERR_INVALID)))
+        err_remedy(err, "give image files");
+    if (file >= 0)
+        close(file);
+    return code ? code : fs_read(path, BUS_FRAME_MAX, bytes, size, err);
+}
+
 static err_code_t add_file(work_t *work, int index, err_t *err) {
     const char *path = work->cli->call.arguments[index];
     void *bytes = NULL;
     size_t size = 0;
     err_t failure;
-    struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        put_error(work, index, "INVALID", "it is a folder", "give image files");
-        return ERR_OK;
-    }
-    if (fs_read(path, BUS_FRAME_MAX, &bytes, &size, &failure) != ERR_OK) {
+    if (read_image(path, &bytes, &size, &failure) != ERR_OK) {
         put_error(work, index, err_name(failure.code), failure.message, failure.remedy);
         return ERR_OK;
     }
@@ -168,7 +192,8 @@ static void tell_errors(const json_t *results) {
             continue;
         buf_t line;
         buf_init(&line, 1 << 16);
-        say_text(&line, json_string_value(json_object_get(entry, "file")));
+        const char *file = json_string_value(json_object_get(entry, "file"));
+        say_text(&line, *file ? file : "''");
         buf_puts(&line, ": ");
         say_text(&line, json_string_value(json_object_get(error, "message")));
         const char *remedy = json_string_value(json_object_get(error, "remedy"));

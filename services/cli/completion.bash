@@ -69,7 +69,11 @@ _inkling() {
         read -ra known <<<"${_inkling_words[${verb:-.}]}"
     else
         read -ra wanted <<<"${_inkling_arguments[${verb:-.}]-}"
-        mapfile -t known < <(_inkling_names "${wanted[count]-}" "${place[@]}")
+        if [[ ${wanted[count]-} == +([a-z|]) ]]; then # the words themselves
+            IFS="|" read -ra known <<<"${wanted[count]}"
+        else
+            mapfile -t known < <(_inkling_names "${wanted[count]-}" "${place[@]}")
+        fi
     fi
     _inkling_reply "$current" "${known[@]}"
 }

@@ -22,6 +22,8 @@ err_code_t verb_demo_data(cli_t *cli, int *exit_code, err_t *err) {
     if (code == ERR_OK) {
         code = synth_write_set(dir, count, seed, 0, on_drawn, NULL, err);
         prep_shutdown();
+        if (code == ERR_IO || code == ERR_NOT_FOUND)
+            err_remedy(err, "give a folder that can be made and written, on a disk with room");
     }
     if (code == ERR_OK && say_is_json())
         say_json(json_pack("{s:o, s:I, s:I, s:[s,s]}", "dir", say_json_text(dir), "images",

@@ -99,6 +99,27 @@ static err_code_t submit(cli_t *cli, const char *kind, const json_t *body, char 
     return code;
 }
 
+// An existing job may be in any state by now.
+static err_code_t tell_id(cli_t *cli, const char *kind, const char *job, bool existing,
+                          err_t *err) {
+    const char *state = "queued";
+    proto_job_show_t question = {.job = job};
+    proto_job_t answer;
+    if (!say_is_json()) {
+        puts(job);
+        return ERR_OK;
+    }
+    if (existing) {
+        err_code_t code = cli_ask(cli, PROTO_job_show, &question, PROTO_job, &answer, err);
+        if (code)
+            return code;
+        state = answer.job->state;
+    }
+    say_json(json_pack("{s:s, s:s, s:s, s:b}", "job", job, "kind", kind, "state", state, "existing",
+                       existing));
+    return ERR_OK;
+}
+
 err_code_t enqueue(cli_t *cli, const char *kind, const json_t *body, follow_finish_fn finish,
                    int *exit_code, err_t *err) {
     char job[65];
@@ -106,17 +127,13 @@ err_code_t enqueue(cli_t *cli, const char *kind, const json_t *body, follow_fini
     err_code_t code = submit(cli, kind, body, job, &existing, err);
     if (code)
         return code;
-    if (!call_flag(&cli->call, "detach")) {
-        if (!say_is_json())
-            fprintf(stderr, existing ? "job %s has this key already\n" : "job %s is queued\n", job);
-        return follow_job(cli, job, finish, exit_code, err);
-    }
-    if (say_is_json())
-        say_json(json_pack("{s:s, s:s, s:s*, s:b}", "job", job, "kind", kind, "state",
-                           existing ? NULL : "queued", "existing", existing));
-    else
-        puts(job);
-    return ERR_OK;
+    bool detach = call_flag(&cli->call, "detach");
+    if (!say_is_json() && (existing || !detach))
+        fprintf(stderr,
+                existing ? "job %s is the existing one with this key\n" : "job %s is queued\n",
+                job);
+    return detach ? tell_id(cli, kind, job, existing, err)
+                  : follow_job(cli, job, finish, exit_code, err);
 }
 
 static err_code_t read_body(const char *text, json_t **body, err_t *err) {

@@ -23,18 +23,29 @@ static const char *value_word(const verb_t *verb, const option_t *option) {
     }
 }
 
+// Some options mean something of their own for one command.
+static const char *meaning(const verb_t *verb, const option_t *option) {
+    if (verb->run == verb_up && strcmp(option->field->name, "detach") == 0)
+        return "return when all is ready; the stack goes on in the background";
+    return option->field->doc;
+}
+
 static void describe_value(buf_t *out, const verb_t *verb, const option_t *option) {
     const proto_field_t *field = option->field;
     const char *choices = verb_choices(verb, option);
     bool number = field->kind == PROTO_U64 || field->kind == PROTO_F64;
     if (choices)
         buf_printf(out, " [%s]", choices);
-    if (number && field->max < PROTO_U64_MAX)
-        buf_printf(out, " [%.10g to %.10g]", field->min, field->max);
+    char least[VERB_NUMBER_SIZE], most[VERB_NUMBER_SIZE], usual[VERB_NUMBER_SIZE];
+    verb_number(field->min, least);
+    verb_number(field->max, most);
+    verb_number(field->number, usual);
+    if (number)
+        buf_printf(out, " [%s to %s]", least, most);
     if (field->required)
         buf_puts(out, " (needed)");
     else if (number)
-        buf_printf(out, " (default %.10g)", field->number);
+        buf_printf(out, " (default %s)", usual);
     else if (field->kind == PROTO_STR && field->text && field->text[0])
         buf_printf(out, " (default %s)", field->text);
 }
@@ -57,7 +68,7 @@ static void put_options(buf_t *out, const verb_t *verb) {
         char name[64], both[96];
         call_option_name(option.field->name, name);
         snprintf(both, sizeof both, "%s %s", name, value_word(verb, &option));
-        buf_printf(out, "  %-24s %s", both, option.field->doc);
+        buf_printf(out, "  %-24s %s", both, meaning(verb, &option));
         describe_value(out, verb, &option);
         buf_puts(out, "\n");
     }
@@ -77,7 +88,7 @@ static void explain(buf_t *out, const verb_t *verb) {
 
 static const char general_head[] =
     "inkling COMMAND [arguments] [options]\n\n"
-    "Trains, tunes and serves image classifiers. Everything is a job in a durable queue.\n\n"
+    "Trains and serves image classifiers. Everything is a job in a durable queue.\n\n"
     "First steps:\n"
     "  inkling up --detach                     start the stack of this machine\n"
     "  inkling demo-data demo --count 600      or any folder with one folder of images per class\n"

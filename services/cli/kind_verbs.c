@@ -169,12 +169,14 @@ static err_code_t check_out(cli_t *cli, err_t *err) {
     char *path = cli_absolute(out), *slash = strrchr(path, '/');
     err_code_t code = ERR_OK;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        code = err_set(err, ERR_USAGE, "option --out: %s is a folder", path);
+        err_set(err, ERR_USAGE, "option --out: %s is a folder", path);
+        code = err_remedy(err, "give the path of a file: --out FILE.csv");
     } else {
         *slash = 0;
-        if (access(*path ? path : "/", W_OK | X_OK) != 0)
-            code = err_set_errno(err, "option --out: cannot write to the folder %s",
-                                 *path ? path : "/");
+        if (access(*path ? path : "/", W_OK | X_OK) != 0) {
+            err_set_errno(err, "option --out: cannot write to the folder %s", *path ? path : "/");
+            code = err_remedy(err, "make the folder, or give a file in one that can be written");
+        }
     }
     free(path);
     return code;

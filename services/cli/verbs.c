@@ -2,6 +2,7 @@
 
 #include "conf/conf.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -149,6 +150,19 @@ const verb_t *verb_find(char *const *words, int count, int *used) {
         }
     }
     return NULL;
+}
+
+bool verb_is_group(const char *word) {
+    size_t size = strlen(word);
+    for (size_t i = 0; i < verb_count; i++)
+        if (strncmp(verbs[i].words, word, size) == 0 && verbs[i].words[size] == ' ')
+            return true;
+    return false;
+}
+
+void verb_number(double value, char text[VERB_NUMBER_SIZE]) {
+    bool whole = value == floor(value) && fabs(value) < 1e16;
+    snprintf(text, VERB_NUMBER_SIZE, whole ? "%.0f" : "%.10g", value);
 }
 
 // --- Did you mean …?

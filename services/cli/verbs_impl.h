@@ -39,8 +39,14 @@ const char *verb_choices(const verb_t *verb, const option_t *option);
 // Is word one of those in list, separated by spaces?
 bool verb_in_list(const char *list, const char *word);
 
+// A bound or default, whole numbers with all their digits: 9007199254740992, 1e-12.
+#define VERB_NUMBER_SIZE 32
+void verb_number(double value, char text[VERB_NUMBER_SIZE]);
+
 // The command whose words are the first of `words`; *used: how many (1 or 2). NULL: none.
 const verb_t *verb_find(char *const *words, int count, int *used);
+// Are there commands "WORD …"?
+bool verb_is_group(const char *word);
 // The likeliest meant of all names that next() gives until NULL; false if none is near.
 bool verb_nearest(const char *word, const char *(*next)(void *arg, size_t index), void *arg,
                   char best[64]);

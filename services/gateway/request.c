@@ -182,7 +182,8 @@ static void waited_enough(const request_t *request, err_t *err) {
     const char *model = request->model[0] ? request->model : "the model promoted last";
     if (request->asked == ASKED_NOTHING) {
         err_set(err, ERR_TIMEOUT, "%s is still being loaded", model);
-        err_remedy(err, "ask again, or allow a longer wait_ms");
+        err_remedy(err,
+                   "ask again, or allow a longer wait: wait_ms, --wait-ms of `inkling classify`");
         return;
     }
     err_set(err, ERR_UNAVAILABLE,

@@ -52,6 +52,10 @@ expect "inkling classify --model fac" faces faces@1 faces@2
 expect "inkling classify a.jpg b" # files: bash's own part
 expect "inkling ingest --detach --fit cr" crop
 expect "inkling help mod" models model
+expect "inkling completion " bash datasets models jobs
+expect "inkling completion d" datasets
+expect "inkling compl" completion
+expect "inkling help compl" completion
 expect "inkling frobnicate "
 expect "inkling --home /elsewhere job follow 2" 21
 grep -qx "completion jobs --home /elsewhere" "$folder/inkling.calls" || {

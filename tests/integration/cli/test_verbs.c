@@ -104,7 +104,8 @@ static void predictions_come_to_the_file(void **state) {
     assert_int_equal(lines, 61);
     free(text);
     expect(0, home, "predict", "demo", "--model", "demo@1", "--out", out);
-    expect(3, home, "predict", "demo", "--model", "demo", "--out", nowhere, "--json");
+    r = expect(3, home, "predict", "demo", "--model", "demo", "--out", nowhere, "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "make the folder"));
     expect(2, home, "predict", "demo", "--model", "demo", "--json");
     expect(3, home, "predict", "demo", "--model", "nothing", "--out", out, "--json");
     // One image that is none: the table is whole all the same.
@@ -153,6 +154,20 @@ static void classify_answers_for_each_file(void **state) {
     expect(3, home, "classify", photo, "--model", "demo@77", "--json");
     expect(2, home, "classify", photo, "--model", "demo@x", "--json");
     expect(2, home, "classify", "--json");
+    r = expect(3, home, "classify", "/nowhere/x.jpg");
+    assert_string_equal(r->err, "inkling: /nowhere/x.jpg: it cannot be read: No such file or "
+                                "directory; check the path\n");
+    r = expect(1, home, "classify", "");
+    assert_string_equal(r->err, "inkling: '': the path is empty; give image files\n");
+    r = expect(1, home, "classify", home, "/dev/null", "--json");
+    expect_keys(r->json, "0/error/remedy 1/error/remedy");
+    assert_string_equal(run_text_at(r->json, "1/error/message"), "it is no regular file");
+    if (geteuid() != 0) { // root reads everything
+        assert_int_equal(chmod(text, 0), 0);
+        r = expect(1, home, "classify", text, "--json");
+        assert_string_equal(run_text_at(r->json, "0/error/code"), "IO");
+        assert_non_null(strstr(run_text_at(r->json, "0/error/remedy"), "chmod"));
+    }
     free(bytes);
     free(cut);
     free(photo);
@@ -210,6 +225,8 @@ static void bad_input_has_its_exit_code(void **state) {
     assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "inkling help train"));
     r = expect(3, home, "submit", "train", "@/nowhere", "--json");
     assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "JSON"));
+    r = expect(1, home, "demo-data", file, "--json");
+    assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "folder"));
     r = expect(3, home, "models", "nothing", "--json");
     assert_non_null(strstr(run_text_at(r->json, "error/remedy"), "inkling models"));
     expect(0, home, "status");
@@ -275,7 +292,24 @@ static void detached_it_prints_the_id_alone(void **state) {
     id[strlen(id) - 1] = 0;
     assert_string_equal(run_text_at(r->json, "job"), id);
     assert_true(json_is_true(run_at(r->json, "existing")));
+    assert_string_equal(run_text_at(r->json, "state"), "queued");
+    r = expect(0, home, "submit", "nobodys", "--detach", "--key", "k");
+    assert_non_null(strstr(r->err, "existing"));
     expect(0, home, "job", "cancel", id);
+    r = expect(0, home, "submit", "nobodys", "--detach", "--key", "k", "--json");
+    assert_string_equal(run_text_at(r->json, "state"), "cancelled");
+}
+
+static void groups_and_ranges_are_explained(void **state) {
+    (void)state;
+    assert_non_null(strstr(expect(0, home, "job")->out, "inkling job why ID"));
+    assert_non_null(strstr(expect(0, home, "model", "--help")->out, "inkling model rm"));
+    assert_non_null(strstr(expect(0, home, "dataset")->out, "inkling dataset show"));
+    assert_non_null(strstr(expect(0, home, "--version")->out, "protocol"));
+    assert_non_null(strstr(expect(0, home, "help", "train")->out, "[0 to 9007199254740992]"));
+    assert_non_null(strstr(expect(0, home, "help", "up")->out, "return when all is ready"));
+    assert_non_null(strstr(expect(0, home, "help", "train")->out, "return at once"));
+    assert_null(strstr(expect(0, home, "help")->out, "tunes"));
 }
 
 static void every_command_explains_itself(void **state) {
@@ -299,6 +333,7 @@ int main(void) {
         cmocka_unit_test(versions_are_promoted_and_removed),
         cmocka_unit_test(ctrl_c_stops_following_only),
         cmocka_unit_test(detached_it_prints_the_id_alone),
+        cmocka_unit_test(groups_and_ranges_are_explained),
         cmocka_unit_test(every_command_explains_itself),
     };
     return cmocka_run_group_tests(tests, bring_up, take_down);

@@ -125,6 +125,36 @@ static void without_a_command_it_helps(void **state) {
     }
 }
 
+static void a_group_alone_is_explained(void **state) {
+    (void)state;
+    static const char *const lines[] = {"inkling job", "inkling job --help", "inkling --json job",
+                                        "inkling dataset -h", "inkling --home /h model"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        call_t call;
+        err_t err;
+        if (parse(lines[i], &call, &err) != ERR_OK)
+            fail_msg("'%s': %s", lines[i], err.message);
+        assert_string_equal(call.verb->words, "help");
+        assert_int_equal(call.count, 1);
+        call_release(&call);
+    }
+}
+
+static void the_version_may_be_asked_for_as_an_option(void **state) {
+    (void)state;
+    static const char *const lines[] = {"inkling --version", "inkling --json --version",
+                                        "inkling version", "inkling version --version"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        call_t call;
+        err_t err;
+        if (parse(lines[i], &call, &err) != ERR_OK)
+            fail_msg("'%s': %s", lines[i], err.message);
+        assert_string_equal(call.verb->words, "version");
+        call_release(&call);
+    }
+    expect_refused("inkling jobs --version", "no option --version", "help jobs");
+}
+
 static void numbers_out_of_range_are_refused(void **state) {
     (void)state;
     expect_refused("inkling train d --lr 0", "option --lr: 0 is out of range", "1e-12 to 10");
@@ -139,7 +169,9 @@ static void numbers_out_of_range_are_refused(void **state) {
     expect_refused("inkling train d --epochs 0", "--epochs: 0 is out of range", "1 to 100000");
     expect_refused("inkling train d --epochs -1", "out of range", "1 to 100000");
     expect_refused("inkling train d --epochs 1.5", "'1.5' is no whole number", "1 to 100000");
-    expect_refused("inkling train d --seed 99999999999999999999", "out of range", "--seed");
+    expect_refused("inkling train d --seed 99999999999999999999", "out of range",
+                   "0 to 9007199254740992");
+    expect_refused("inkling train d --seed 9007199254740993", "out of range", "--seed takes");
     expect_refused("inkling ingest d --name n --size 7", "out of range", "8 to 1024");
     expect_refused("inkling demo-data d --count 1", "out of range", "2 to 1000000");
 }
@@ -170,7 +202,6 @@ static void slips_are_guessed(void **state) {
     expect_refused("inkling trian d", "no command 'trian'", "`inkling train`");
     expect_refused("inkling frobnicate", "no command 'frobnicate'", "`inkling help`");
     expect_refused("inkling job sohw 1", "no command 'job sohw'", "`inkling job show`");
-    expect_refused("inkling job", "no command 'job'", "`inkling help`");
     expect_refused("inkling train d --epoch 3", "no option --epoch", "--epochs");
     expect_refused("inkling train d -e", "no option -e", "help train");
     expect_refused("inkling status --lease-ms 3", "no option --lease-ms", "help status");
@@ -235,6 +266,8 @@ int main(void) {
         cmocka_unit_test(general_options_may_stand_anywhere),
         cmocka_unit_test(behind_two_dashes_all_are_arguments),
         cmocka_unit_test(without_a_command_it_helps),
+        cmocka_unit_test(a_group_alone_is_explained),
+        cmocka_unit_test(the_version_may_be_asked_for_as_an_option),
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(words_and_flags_are_checked),
         cmocka_unit_test(what_is_missing_or_too_much_is_named),
