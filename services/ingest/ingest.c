@@ -255,8 +255,11 @@ static err_code_t run_all(run_t *run, ingest_result_t *result, err_t *err) {
 
 err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progress, void *context,
                       ingest_result_t *result, err_t *err) {
-    run_t run = {
-        .options = options, .progress = progress, .context = context, .recipe = options->recipe};
+    run_t run = {.options = options,
+                 .progress = progress,
+                 .context = context,
+                 .stage = STAGE_NONE,
+                 .recipe = options->recipe};
     memset(result, 0, sizeof *result);
     err_code_t code = run_all(&run, result, err);
     if (code) {

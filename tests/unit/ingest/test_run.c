@@ -814,6 +814,30 @@ static void special_files(void **state) {
     tree_end(&tree);
 }
 
+// A run that writes nothing closes nothing of its caller's.
+static void descriptors_stay(void **state) {
+    (void)state;
+    tree_t tree = two_classes(12);
+    int input = dup(STDIN_FILENO); // 0 may be closed already: then it is opened here
+    if (input < 0)
+        assert_int_equal(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    made_t made = tree_version(&tree, 1, 0, INGEST_GROUP_NONE);
+    made_free(&made);
+    made = tree_version(&tree, 2, 1, INGEST_GROUP_NONE);
+    assert_true(made.result.unchanged);
+    assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+    made_free(&made);
+    ingest_options_t options = tree_options(&tree, 1, 0);
+    ingest_result_t result;
+    assert_int_equal(ingest_run(&options, NULL, NULL, &result, NULL), ERR_CONFLICT);
+    assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+    ingest_result_release(&result);
+    if (input >= 0)
+        close(input);
+    tree_options_free(&options);
+    tree_end(&tree);
+}
+
 static void strange_names(void **state) {
     (void)state;
     static const char *const names[] = {"new\nline.png",
@@ -926,6 +950,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(held_folders_stay),
         cmocka_unit_test(disk_full),
         cmocka_unit_test(special_files),
+        cmocka_unit_test(descriptors_stay),
         cmocka_unit_test(strange_names),
         cmocka_unit_test(deep_folders),
     };
