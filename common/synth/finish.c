@@ -13,10 +13,10 @@ typedef struct {
 } grade_t;
 
 static grade_t any_grade(rng_t *rng) {
-    grade_t grade = {.mean = rng_in(rng, 0.36f, 0.62f), .contrast = rng_in(rng, 0.15f, 0.25f)};
+    grade_t grade = {.mean = rng_in(rng, 0.36f, 0.62f), .contrast = rng_in(rng, 0.19f, 0.26f)};
     grade.saturation = rng_chance(rng, 0.12f) ? 0 : rng_in(rng, 0.04f, 0.2f);
-    grade.blur = rng_in(rng, 0.3f, 1.1f);
-    grade.grain = rng_in(rng, 0.004f, 0.045f);
+    grade.blur = rng_in(rng, 0.2f, 0.6f);
+    grade.grain = rng_in(rng, 0.004f, 0.018f);
     grade.fall_x = rng_in(rng, -0.3f, 0.3f);
     grade.fall_y = rng_in(rng, -0.3f, 0.3f);
     grade.tint = (color_t){rng_in(rng, -0.05f, 0.05f), rng_in(rng, -0.02f, 0.02f),
