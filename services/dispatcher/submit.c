@@ -2,6 +2,7 @@
 // attempt at a job sees the same inputs.
 #include "base/clock.h"
 #include "base/log.h"
+#include "digest/digest.h"
 #include "workers_impl.h"
 
 #include <stdio.h>
@@ -185,6 +186,7 @@ static err_code_t make_plan(dispatcher_t *d, const char *kind, proto_bytes_t bod
 
 typedef struct {
     char kind[PROTO_NAME_MAX + 1], key[129];
+    char digest[DIGEST_HEX_SIZE]; // of kind and body, where there is a key
     uint64_t max_attempts, delay_ms;
     size_t size;
     char body[]; // as it was sent
@@ -195,8 +197,19 @@ static void answer_submitted(dispatcher_t *d, const request_t *to, const char *j
     answer(d, to, PROTO_job_submitted, &submitted);
 }
 
+static void answer_key_taken(dispatcher_t *d, const request_t *to, const char *job) {
+    err_t err;
+    err_set(&err, ERR_CONFLICT, "the key is that of job %s, which has another kind or body", job);
+    err_remedy(&err, "give each job a key of its own, e.g. a random UUID");
+    answer_error(d, to, &err);
+}
+
 static void submit_refused(dispatcher_t *d, const item_t *item, const store_reply_t *reply) {
     err_t err;
+    if (strcmp(reply_text(reply, 0), "OTHER") == 0) {
+        answer_key_taken(d, &item->from, reply_text(reply, 1));
+        return;
+    }
     if (strcmp(reply_text(reply, 0), "FULL") == 0) {
         err_set(&err, ERR_FULL, "%lld jobs wait already", (long long)d->conf->max_queued);
         err_remedy(&err, "try again when some are done, or raise max_queued");
@@ -274,6 +287,7 @@ static void enqueue(dispatcher_t *d, const request_t *from, const wish_t *wish, 
     item->number = wish->delay_ms;
     item_text(item, wish->kind);
     item_text(item, wish->key);
+    item_text(item, wish->digest);
     item_number(item, wish->max_attempts);
     item_number(item, wish->delay_ms);
     item_bytes(item, body.data, body.size);
@@ -355,6 +369,8 @@ static void resolved(dispatcher_t *d, const item_t *item, const store_reply_t *r
     proto_arena_reset(d->arena);
     if (err) {
         answer_error(d, &item->from, err);
+    } else if (reply_number(reply, 5) == 0) {
+        answer_key_taken(d, &item->from, reply_text(reply, 0));
     } else if (reply_text(reply, 0)[0]) {
         answer_submitted(d, &item->from, reply_text(reply, 0), true);
     } else if (make_plan(d, wish->kind, body, &plan, &why) == ERR_OK &&
@@ -372,6 +388,7 @@ static void resolve(dispatcher_t *d, const request_t *from, wish_t *wish, const 
     item_t *item = item_new(SCRIPT_resolve, from, resolved);
     item->context = wish;
     item_text(item, wish->key);
+    item_text(item, wish->digest);
     if (plan->dataset[0]) {
         item_text(item, "d");
         item_text(item, plan->dataset);
@@ -383,6 +400,16 @@ static void resolve(dispatcher_t *d, const request_t *from, wish_t *wish, const 
         item_number(item, plan->model_version);
     }
     batch_add(d->batch, item);
+}
+
+// What a key stands for: the same key with another kind or body is a mistake of the client.
+static void digest_wish(wish_t *wish) {
+    if (!wish->key[0])
+        return;
+    digest_t *digest = digest_new();
+    digest_add(digest, wish->kind, strlen(wish->kind) + 1);
+    digest_add(digest, wish->body, wish->size);
+    digest_end(&digest, wish->digest);
 }
 
 void on_submit(dispatcher_t *d, const bus_message_t *message) {
@@ -408,6 +435,7 @@ void on_submit(dispatcher_t *d, const bus_message_t *message) {
     snprintf(wish->key, sizeof wish->key, "%s", submit.key);
     if (submit.body.size)
         memcpy(wish->body, submit.body.data, submit.body.size);
+    digest_wish(wish);
     if (plan.sort != OPAQUE) {
         resolve(d, &from, wish, &plan);
         return;

@@ -19,6 +19,16 @@ local function load_job(id)
     return packed and unpack_value(packed)
 end
 
+-- The job that an idempotency key stands for, and whether it was submitted with the same kind and body.
+local function keyed_job(key, digest)
+    local known = key ~= '' and call('HGET', 'keys', key)
+    if not known then
+        return '', true
+    end
+    local id, first = string.match(known, '^(%d+) ?(%x*)$')
+    return id, first == digest or first == ''
+end
+
 local function each_ref(job, fn)
     for ref in string.gmatch(job[REFS], '%S+') do
         fn(ref)

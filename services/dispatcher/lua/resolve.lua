@@ -1,11 +1,11 @@
 #!lua flags=no-writes
 -- include lib_job.lua
--- Which versions do a job's references mean now? ARGV: idempotency key of the submit, triples of d or m, name, version (0: the
--- newest, of a model the promoted one).
+-- Which versions do a job's references mean now? ARGV: idempotency key of the submit, digest of what came with it, triples of
+-- d or m, name, version (0: the newest, of a model the promoted one).
 -- Reply: {id of the job with that key or '', versions of data sets kept, of models, {version or 0 …}, {versions that exist,
--- joined …}}
+-- joined …}, 1 if the job with that key was submitted with the same}
 local versions, known = {}, {}
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
     local where, name, version = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
     local key, found = where .. ':' .. name, 0
     if version > 0 then
@@ -25,5 +25,5 @@ for i = 2, #ARGV, 3 do
     table.sort(newest)
     known[#known + 1] = table.concat(newest, ', ')
 end
-local id = ARGV[1] ~= '' and call('HGET', 'keys', ARGV[1]) or ''
-return {id, tonumber(call('GET', 'dc') or 0), tonumber(call('GET', 'mc') or 0), versions, known}
+local id, same = keyed_job(ARGV[1], ARGV[2])
+return {id, tonumber(call('GET', 'dc') or 0), tonumber(call('GET', 'mc') or 0), versions, known, same and 1 or 0}

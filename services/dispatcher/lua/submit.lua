@@ -2,8 +2,8 @@
 -- include lib_job.lua
 -- include lib.lua
 -- Queues jobs; leases one at once where an idle worker is named (the new one unless others wait already).
--- Item: kind, key, max_attempts, delay_ms, body, list of references, worker, boot.
--- Reply: {'', id, existing, lease} | {'FULL'} | {'GONE', reference}
+-- Item: kind, key, digest of what came with the key, max_attempts, delay_ms, body, list of references, worker, boot.
+-- Reply: {'', id, existing, lease} | {'FULL'} | {'GONE', reference} | {'OTHER', id of the job that has the key}
 
 local function missing_ref(refs)
     for i = 1, #refs do
@@ -15,10 +15,12 @@ local function missing_ref(refs)
 end
 
 return run(function()
-    local kind, key, max_attempts, delay, body = arg(), arg(), number(), number(), arg()
+    local kind, key, digest, max_attempts, delay, body = arg(), arg(), arg(), number(), number(), arg()
     local refs, worker, boot = list(), arg(), arg()
-    local known = key ~= '' and call('HGET', 'keys', key)
-    if known then
+    local known, same = keyed_job(key, digest)
+    if not same then
+        return {'OTHER', known}
+    elseif known ~= '' then
         return {'', known, 1, {}}
     end
     if call('ZCARD', 'st:queued') >= max_queued then
@@ -32,7 +34,7 @@ return run(function()
     local job = {'queued', kind, 0, 0, 0, max_attempts, 0, 0, '', '', 0, 1, 0, 0, 0, table.concat(refs, ' '), 0, now, 0, 0,
                  key, 0, 0, 0}
     if key ~= '' then
-        call('HSET', 'keys', key, id)
+        call('HSET', 'keys', key, id .. ' ' .. digest)
     end
     if body ~= '' then
         call('HSET', 'x:' .. id, 'body', body)

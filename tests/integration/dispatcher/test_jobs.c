@@ -147,6 +147,27 @@ static void test_a_key_gets_one_job(void **state) {
     assert_string_not_equal(again->job, first->job);
 }
 
+static void test_a_key_is_of_one_kind_and_body(void **state) {
+    (void)state;
+    open(NULL);
+    const char *wrong = "the key is that of job 1, which has another kind or body";
+    proto_job_submit_t submit = scene_wish("play", "{\"n\":1}");
+    submit.key = "mine";
+    scene_ask(PROTO_job_submit, &submit, PROTO_job_submitted);
+    proto_job_submit_t other = scene_wish("play", "{\"n\":2}");
+    other.key = "mine";
+    err_t err = scene_refused(PROTO_job_submit, &other, ERR_CONFLICT);
+    assert_string_equal(err.message, wrong);
+    assert_string_equal(err.remedy, "give each job a key of its own, e.g. a random UUID");
+    submit.kind = "plax";
+    scene_refused(PROTO_job_submit, &submit, ERR_CONFLICT);
+    // A built-in kind is found out before its references are looked at.
+    proto_job_submit_t train = scene_wish("train", "{\"dataset\":\"none\"}");
+    train.key = "mine";
+    assert_string_equal(scene_refused(PROTO_job_submit, &train, ERR_CONFLICT).message, wrong);
+    assert_int_equal(scene_redis_number("ZCARD st:queued"), 1);
+}
+
 // Many in one batch.
 static void test_a_key_gets_one_job_in_one_batch(void **state) {
     (void)state;
@@ -550,6 +571,7 @@ int main(void) {
         TEST(test_idle_workers_get_jobs_in_the_order_of_submits),
         TEST(test_slots_are_used_and_shared),
         TEST(test_a_key_gets_one_job),
+        TEST(test_a_key_is_of_one_kind_and_body),
         TEST(test_a_key_gets_one_job_in_one_batch),
         TEST(test_cancel_a_waiting_job),
         TEST(test_cancel_reaches_a_running_job_within_a_second),
