@@ -2,7 +2,8 @@
 //
 // Decoding is safe against hostile bytes: proto_check() walks them first, so that nothing is
 // allocated for a count that the bytes do not bear out; depth, size and the number of values are
-// capped; memory is at most 64 times the bytes and 256 KiB. Unknown keys are ignored; a missing
+// capped; memory is at most 64 times the bytes and 256 KiB. Unknown keys are ignored,
+// but ERR_INVALID in the body of a built-in kind, where they are mistyped parameters; a missing
 // required field, a wrong type, a value out of range, a key twice, or a text that is no UTF-8 is
 // ERR_PROTOCOL or ERR_INVALID naming the field.
 #ifndef INKLING_PROTO_CODEC_H

@@ -1,5 +1,6 @@
 #include "call_impl.h"
 
+#include "base/nearest.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -173,7 +174,7 @@ static err_code_t unknown_option(const verb_t *verb, const char *text, err_t *er
     char word[64], meant[64];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text, "="), text);
     err_set(err, ERR_USAGE, "`inkling %s` has no option %s", verb->words, word);
-    if (verb_nearest(word, option_names, (void *)verb, meant))
+    if (nearest(word, option_names, (void *)verb, meant))
         return err_remedy(err, "did you mean %s? `inkling help %s` lists its options", meant,
                           verb->words);
     return err_remedy(err, "`inkling help %s` lists its options", verb->words);

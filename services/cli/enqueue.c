@@ -12,41 +12,13 @@
 
 // --- Any kind
 
-static const char *field_name(void *arg, size_t index) {
-    const proto_message_t *message = arg;
-    return index < message->field_count ? message->fields[index].name : NULL;
-}
-
-// The codec bears names it does not know; here they are slips of the pen.
-static err_code_t check_names(const char *kind, proto_type_t type, const json_t *body, err_t *err) {
-    const char *key, *name;
-    const json_t *value;
-    json_object_foreach((json_t *)body, key, value) {
-        char meant[64];
-        size_t i = 0;
-        void *message = (void *)proto_message(type);
-        while ((name = field_name(message, i)) != NULL && strcmp(name, key) != 0)
-            i++;
-        if (name)
-            continue;
-        err_set(err, ERR_INVALID, "the kind %s has no parameter '%.64s'", kind, key);
-        if (verb_nearest(key, field_name, message, meant))
-            return err_remedy(err, "did you mean %s? `inkling help %s` explains them", meant, kind);
-        return err_remedy(err, "`inkling help %s` explains its parameters", kind);
-    }
-    return ERR_OK;
-}
-
 static err_code_t check_body(const char *kind, const json_t *body, proto_arena_t *arena,
                              err_t *err) {
     proto_type_t type;
     if (!proto_type_find(kind, &type) || proto_message(type)->sender != PROTO_BY_BODY)
         return ERR_OK; // opaque: the worker's business
-    err_code_t code = check_names(kind, type, body, err);
-    if (code)
-        return code;
     void *message = proto_arena_alloc(arena, proto_message(type)->size);
-    code = proto_from_json(type, body, arena, message, err);
+    err_code_t code = proto_from_json(type, body, arena, message, err);
     if (code) {
         err_context(err, "parameters of %s", kind);
         if (!err->remedy[0])

@@ -1,5 +1,6 @@
 #include "verbs_impl.h"
 
+#include "base/nearest.h"
 #include "conf/conf.h"
 
 #include <math.h>
@@ -165,54 +166,11 @@ void verb_number(double value, char text[VERB_NUMBER_SIZE]) {
     snprintf(text, VERB_NUMBER_SIZE, whole ? "%.0f" : "%.10g", value);
 }
 
-// --- Did you mean …?
-
-#define NEAR_MAX 32
-
-static size_t smallest(size_t a, size_t b, size_t c) {
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-// Levenshtein's distance.
-static size_t distance(const char *a, const char *b) {
-    size_t row[NEAR_MAX + 1], width = strlen(b);
-    for (size_t j = 0; j <= width; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= width; j++) {
-            size_t above = row[j];
-            row[j] = smallest(above + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1]));
-            corner = above;
-        }
-    }
-    return row[width];
-}
-
-bool verb_nearest(const char *word, const char *(*next)(void *arg, size_t index), void *arg,
-                  char best[64]) {
-    const char *name;
-    size_t least = strlen(word) / 3 + 2; // more changes than that are a guess
-    bool found = false;
-    for (size_t i = 0; (name = next(arg, i)) != NULL; i++) {
-        bool fits = strlen(name) <= NEAR_MAX && strlen(word) <= NEAR_MAX;
-        size_t away = fits ? distance(word, name) : least;
-        if (away < least && away < strlen(name)) {
-            least = away;
-            found = true;
-            snprintf(best, 64, "%s", name);
-        }
-    }
-    return found;
-}
-
 static const char *verb_words(void *arg, size_t index) {
     (void)arg;
     return index < verb_count ? verbs[index].words : NULL;
 }
 
 bool verb_guess(const char *word, char best[64]) {
-    return verb_nearest(word, verb_words, NULL, best);
+    return nearest(word, verb_words, NULL, best);
 }

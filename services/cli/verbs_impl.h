@@ -47,9 +47,6 @@ void verb_number(double value, char text[VERB_NUMBER_SIZE]);
 const verb_t *verb_find(char *const *words, int count, int *used);
 // Are there commands "WORD …"?
 bool verb_is_group(const char *word);
-// The likeliest meant of all names that next() gives until NULL; false if none is near.
-bool verb_nearest(const char *word, const char *(*next)(void *arg, size_t index), void *arg,
-                  char best[64]);
 // What people may have meant by the command `word`.
 bool verb_guess(const char *word, char best[64]);
 

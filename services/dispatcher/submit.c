@@ -167,6 +167,9 @@ static err_code_t make_plan(dispatcher_t *d, const char *kind, proto_bytes_t bod
         return check_depth("job.submit: body", body, err);
     err_code_t code =
         proto_decode(type_of(plan->sort), body.data, body.size, d->arena, &plan->body, err);
+    if (code && !err->remedy[0])
+        err_remedy(err, "PROTOCOL.md and `inkling help %s` list what the kind %s takes", kind,
+                   kind);
     if (code)
         return code;
     switch (plan->sort) {

@@ -168,6 +168,22 @@ static void test_a_key_is_of_one_kind_and_body(void **state) {
     assert_int_equal(scene_redis_number("ZCARD st:queued"), 1);
 }
 
+// Parameters are named as the kind has them, or the job is refused; other kinds are the workers'.
+static void test_unknown_parameters_are_refused(void **state) {
+    (void)state;
+    open(NULL);
+    proto_job_submit_t train = scene_wish("train", "{\"dataset\":\"heads\",\"epoch\":3}");
+    err_t err = scene_refused(PROTO_job_submit, &train, ERR_INVALID);
+    assert_string_equal(err.message, "the kind train has no parameter 'epoch'");
+    assert_string_equal(err.remedy, "did you mean epochs?");
+    train = scene_wish("train", "{\"dataset\":\"heads\",\"xyzzy\":null}");
+    err = scene_refused(PROTO_job_submit, &train, ERR_INVALID);
+    assert_string_equal(err.message, "the kind train has no parameter 'xyzzy'");
+    assert_non_null(strstr(err.remedy, "inkling help train"));
+    scene_submit("play", "{\"epoch\":3}");
+    assert_int_equal(scene_redis_number("ZCARD st:queued"), 1);
+}
+
 // Many in one batch.
 static void test_a_key_gets_one_job_in_one_batch(void **state) {
     (void)state;
@@ -572,6 +588,7 @@ int main(void) {
         TEST(test_slots_are_used_and_shared),
         TEST(test_a_key_gets_one_job),
         TEST(test_a_key_is_of_one_kind_and_body),
+        TEST(test_unknown_parameters_are_refused),
         TEST(test_a_key_gets_one_job_in_one_batch),
         TEST(test_cancel_a_waiting_job),
         TEST(test_cancel_reaches_a_running_job_within_a_second),

@@ -105,6 +105,56 @@ static void unknown_keys_and_nil_are_ignored(void **state) {
     assert_non_null(strstr(err.message, "kind"));
 }
 
+// A mistyped parameter would be a job that silently ignores it.
+static void unknown_parameters_of_built_in_kinds_are_refused(void **state) {
+    proto_train_t train;
+    assert_int_equal(DECODE(PROTO_train,
+                            "\x82\xa7"
+                            "dataset\xa1"
+                            "d\xa6"
+                            "epochs\x03",
+                            &train, *state),
+                     ERR_OK);
+    assert_int_equal(DECODE(PROTO_train,
+                            "\x82\xa7"
+                            "dataset\xa1"
+                            "d\xa5"
+                            "epoch\x03",
+                            &train, *state),
+                     ERR_INVALID);
+    assert_string_equal(err.message, "the kind train has no parameter 'epoch'");
+    assert_string_equal(err.remedy, "did you mean epochs?");
+    assert_int_equal(DECODE(PROTO_train,
+                            "\x82\xa7"
+                            "dataset\xa1"
+                            "d\xa5"
+                            "xyzzy\xc0",
+                            &train, *state),
+                     ERR_INVALID);
+    assert_string_equal(err.message, "the kind train has no parameter 'xyzzy'");
+    assert_string_equal(err.remedy, "");
+    assert_int_equal(DECODE(PROTO_train,
+                            "\x82\xa7"
+                            "dataset\xa1"
+                            "d\x07\x03",
+                            &train, *state),
+                     ERR_INVALID);
+    assert_int_equal(DECODE(PROTO_train,
+                            "\x82\xa7"
+                            "dataset\xa1"
+                            "d\xa1\xff\x03",
+                            &train, *state),
+                     ERR_INVALID);
+    char map[2 + 8 + 2 + 2 + 65 + 1] = "\x82\xa7"
+                                       "dataset\xa1"
+                                       "d\xd9\x41";
+    memset(map + 13, 'x', 65);
+    map[13 + 65] = 3;
+    assert_int_equal(proto_decode(PROTO_train, map, 13 + 65 + 1, *state, &train, &err),
+                     ERR_INVALID);
+    assert_non_null(strstr(err.message, "more than 64 bytes"));
+}
+
 static void every_width_of_a_value_is_read(void **state) {
     proto_lease_t lease;
     // token as uint64 though small, step as int32, step_ms as float32; str32 keys
@@ -557,6 +607,7 @@ int main(void) {
         T(fields_with_their_default_are_left_out),
         T(an_empty_body_is_an_empty_map),
         T(unknown_keys_and_nil_are_ignored),
+        T(unknown_parameters_of_built_in_kinds_are_refused),
         T(every_width_of_a_value_is_read),
         T(missing_fields_are_named),
         T(wrong_types_are_named),
