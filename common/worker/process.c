@@ -1,5 +1,6 @@
 #include "process_impl.h"
 
+#include "base/child.h"
 #include "link/link.h"
 
 #include <errno.h>
@@ -34,15 +35,6 @@ static void offer_to_oom_killer(void) {
     close(fd);
 }
 
-static void reset_signals(void) {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &standard, NULL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 // First above all targets, so that none overwrites another.
 static bool place_fds(int link, int errors, int status) {
     int null = open("/dev/null", O_RDONLY);
@@ -60,16 +52,13 @@ static _Noreturn void run_child(const char *program, char *const *argv, char *co
     bool good = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
     if (getppid() != parent) // it died before prctl
         _exit(1);
-    reset_signals();
-    good = good && place_fds(link, errors, status);
-    close_range(STATUS_FD + 1, ~0u, 0);
-    offer_to_oom_killer();
-    if (good)
+    child_reset_signals();
+    if (place_fds(link, errors, status) && good) {
+        close_range(STATUS_FD + 1, ~0u, 0);
+        offer_to_oom_killer();
         execve(program, argv, env);
-    int cause = errno;
-    ssize_t ignored = write(STATUS_FD, &cause, sizeof cause); // nobody else could be told
-    (void)ignored;
-    _exit(127);
+    }
+    child_give_up(STATUS_FD);
 }
 
 // --- In the parent
@@ -97,21 +86,11 @@ static void close_pipes(pipes_t *pipes) {
     }
 }
 
-// Waits until exec has closed the pipe, or its error came.
-static int exec_error(int fd) {
-    int cause = 0;
-    ssize_t got;
-    do
-        got = read(fd, &cause, sizeof cause);
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof cause ? cause : 0;
-}
-
 static err_code_t adopt(process_t *process, pid_t pid, pipes_t *pipes, const char *program,
                         err_t *err) {
     err_code_t code = ERR_OK;
     close_fd(&pipes->status[1]);
-    errno = exec_error(pipes->status[0]);
+    errno = child_exec_error(pipes->status[0]);
     int watch = -1;
     if (errno) {
         err_set_errno(err, "cannot start %s", program);

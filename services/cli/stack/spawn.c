@@ -1,5 +1,6 @@
 #include "spawn_impl.h"
 
+#include "base/child.h"
 #include "base/fs.h"
 #include "logs_impl.h"
 #include "pidfile_impl.h"
@@ -7,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -30,15 +30,6 @@ char *spawn_sibling(const char *name) {
 
 // --- In the child, between fork and exec: async-signal-safe calls only
 
-static void reset_signals(void) {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &standard, NULL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 // First above all targets, so that none overwrites another.
 static bool place_fds(int lock, int log, int extra, int status) {
     int null = open("/dev/null", O_RDONLY);
@@ -57,27 +48,14 @@ static bool place_fds(int lock, int log, int extra, int status) {
 
 static _Noreturn void run_child(const spawn_t *what, int lock, int log, int status) {
     setsid();
-    reset_signals();
+    child_reset_signals();
     if (place_fds(lock, log, what->extra_fd, status) && chdir(what->home) == 0 &&
         pidfile_write(SPAWN_LOCK_FD, what->restarts))
         execv(what->program, what->argv);
-    int cause = errno;
-    ssize_t ignored = write(STATUS_FD, &cause, sizeof cause); // nobody else could be told
-    (void)ignored;
-    _exit(127);
+    child_give_up(STATUS_FD);
 }
 
 // --- In the parent
-
-// Waits until exec has closed the pipe, or its error came.
-static int exec_error(int fd) {
-    int cause = 0;
-    ssize_t got;
-    do
-        got = read(fd, &cause, sizeof cause);
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof cause ? cause : 0;
-}
 
 static err_code_t start(const spawn_t *what, int lock, int log, pid_t *pid, err_t *err) {
     int status[2];
@@ -88,7 +66,7 @@ static err_code_t start(const spawn_t *what, int lock, int log, pid_t *pid, err_
         run_child(what, lock, log, status[1]);
     int cause = *pid < 0 ? errno : 0;
     close(status[1]);
-    if (*pid > 0 && (cause = exec_error(status[0])) != 0)
+    if (*pid > 0 && (cause = child_exec_error(status[0])) != 0)
         waitpid(*pid, NULL, 0);
     close(status[0]);
     if (cause == 0)
