@@ -110,11 +110,16 @@ class StackTest(unittest.TestCase):
     def setUpClass(cls):
         cls.stack = Stack(**cls.settings)
         try:
+            cls.before_up()
             cls.stack.up()
             cls.prepare()
         except BaseException:
             cls.tearDownClass()
             raise
+
+    @classmethod
+    def before_up(cls):
+        pass
 
     @classmethod
     def prepare(cls):
