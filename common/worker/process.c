@@ -1,6 +1,6 @@
 #include "process_impl.h"
 
-#include "base/child.h"
+#include "base/exec.h"
 #include "link/link.h"
 
 #include <errno.h>
@@ -52,13 +52,13 @@ static _Noreturn void run_child(const char *program, char *const *argv, char *co
     bool good = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
     if (getppid() != parent) // it died before prctl
         _exit(1);
-    child_reset_signals();
+    exec_reset_signals();
     if (place_fds(link, errors, status) && good) {
         close_range(STATUS_FD + 1, ~0u, 0);
         offer_to_oom_killer();
         execve(program, argv, env);
     }
-    child_give_up(STATUS_FD);
+    exec_give_up(STATUS_FD);
 }
 
 // --- In the parent
@@ -90,7 +90,7 @@ static err_code_t adopt(process_t *process, pid_t pid, pipes_t *pipes, const cha
                         err_t *err) {
     err_code_t code = ERR_OK;
     close_fd(&pipes->status[1]);
-    errno = child_exec_error(pipes->status[0]);
+    errno = exec_error(pipes->status[0]);
     int watch = -1;
     if (errno) {
         err_set_errno(err, "cannot start %s", program);

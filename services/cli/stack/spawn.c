@@ -1,6 +1,6 @@
 #include "spawn_impl.h"
 
-#include "base/child.h"
+#include "base/exec.h"
 #include "base/fs.h"
 #include "logs_impl.h"
 #include "pidfile_impl.h"
@@ -48,11 +48,11 @@ static bool place_fds(int lock, int log, int extra, int status) {
 
 static _Noreturn void run_child(const spawn_t *what, int lock, int log, int status) {
     setsid();
-    child_reset_signals();
+    exec_reset_signals();
     if (place_fds(lock, log, what->extra_fd, status) && chdir(what->home) == 0 &&
         pidfile_write(SPAWN_LOCK_FD, what->restarts))
         execv(what->program, what->argv);
-    child_give_up(STATUS_FD);
+    exec_give_up(STATUS_FD);
 }
 
 // --- In the parent
@@ -66,7 +66,7 @@ static err_code_t start(const spawn_t *what, int lock, int log, pid_t *pid, err_
         run_child(what, lock, log, status[1]);
     int cause = *pid < 0 ? errno : 0;
     close(status[1]);
-    if (*pid > 0 && (cause = child_exec_error(status[0])) != 0)
+    if (*pid > 0 && (cause = exec_error(status[0])) != 0)
         waitpid(*pid, NULL, 0);
     close(status[0]);
     if (cause == 0)

@@ -1,10 +1,10 @@
-#include "base/child.h"
+#include "base/exec.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
-void child_reset_signals(void) {
+void exec_reset_signals(void) {
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
     sigemptyset(&none);
@@ -13,14 +13,14 @@ void child_reset_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void child_give_up(int status_fd) {
+void exec_give_up(int status_fd) {
     int cause = errno;
     ssize_t ignored = write(status_fd, &cause, sizeof cause); // nobody else could be told
     (void)ignored;
     _exit(127);
 }
 
-int child_exec_error(int status_fd) {
+int exec_error(int status_fd) {
     int cause = 0;
     ssize_t got;
     do
