@@ -12,13 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static tree_t two_classes(int count) {
-    tree_t tree = tree_begin();
-    tree_class(&tree, "cats", 1, count);
-    tree_class(&tree, "dogs", 1001, count);
-    return tree;
-}
-
 static file_t scene(const char *suffix) {
     pixels_t pixels = pixels_scene(64, 48, 3);
     file_t file = make_simple(pixels, suffix);
@@ -72,7 +65,7 @@ static void count_lines(const tree_t *tree, const char *name, int64_t wanted) {
 
 static void bad_files_are_listed(void **state) {
     (void)state;
-    tree_t tree = two_classes(12);
+    tree_t tree = tree_two_classes(12);
     make_bad(&tree);
     made_t made = tree_version(&tree, 1, 0, INGEST_GROUP_NONE);
     assert_int_equal(made.result.images, 24);
@@ -94,7 +87,7 @@ static void bad_files_are_listed(void **state) {
 static void names_do_not_matter(void **state) {
     (void)state;
     static const char *const suffixes[] = {".jpg", ".png", ".webp", ".gif", ".tif"};
-    tree_t tree = two_classes(12);
+    tree_t tree = tree_two_classes(12);
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         char *path = mem_format("cats/image%zu%s", i, suffixes[(i + 1) % 5]);
         tree_file(&tree, path, scene(suffixes[i]));
@@ -109,7 +102,7 @@ static void names_do_not_matter(void **state) {
 
 static void limits_are_kept(void **state) {
     (void)state;
-    tree_t tree = two_classes(12);
+    tree_t tree = tree_two_classes(12);
     tree_file(&tree, "cats/wide.png", scene(".png[compression=0]"));
     ingest_options_t options = tree_options(&tree, 1, 0);
     options.limits.pixels = 64 * 48 - 1;
@@ -136,7 +129,7 @@ static void limits_are_kept(void **state) {
 static void large_images(void **state) {
     (void)state;
     enum { WIDTH = 2100, HEIGHT = 2000 };
-    tree_t tree = two_classes(12);
+    tree_t tree = tree_two_classes(12);
     pixels_t pixels = pixels_scene(WIDTH, HEIGHT, 1);
     for (int i = 0; i < 6; i++) {
         char *path = mem_format("cats/large%d.png", i);
@@ -222,7 +215,7 @@ static void check_moving(const tree_t *tree, const made_t *made, const writer_t 
 
 static void files_in_motion(void **state) {
     (void)state;
-    tree_t tree = two_classes(40);
+    tree_t tree = tree_two_classes(40);
     pixels_t pixels = pixels_scene(300, 300, 3);
     writer_t writer = {
         .tree = &tree, .small = scene(".png"), .large = make_simple(pixels, ".png[compression=0]")};

@@ -74,6 +74,13 @@ void tree_class(const tree_t *tree, const char *folder, uint32_t first, int coun
     }
 }
 
+tree_t tree_two_classes(int count) {
+    tree_t tree = tree_begin();
+    tree_class(&tree, "cats", 1, count);
+    tree_class(&tree, "dogs", 1001, count);
+    return tree;
+}
+
 static char *version_path(const tree_t *tree, uint64_t version) {
     return mem_format("%s/v%llu", tree->root, (unsigned long long)version);
 }

@@ -24,6 +24,8 @@ void tree_file(const tree_t *tree, const char *path, file_t file);
 void tree_remove(const tree_t *tree, const char *path);
 // count images "folder/<first …>.png" of contents first …
 void tree_class(const tree_t *tree, const char *folder, uint32_t first, int count);
+// A tree of classes cats and dogs, count images each.
+tree_t tree_two_classes(int count);
 char *tree_path(const tree_t *tree, const char *path);
 
 // Version `version` of data set "set" is to become root/v<version>, after the version before it
