@@ -21,6 +21,13 @@ nn_spec_t support_spec(const char *text) {
     return spec;
 }
 
+char *support_paper(int size, int width, int classes) {
+    nn_vgg_t vgg = {size, size, 1, classes, width, 4, 4 * width, 0.2f};
+    nn_spec_t spec;
+    OK(nn_spec_vgg(&vgg, &spec, &err));
+    return nn_spec_write(&spec);
+}
+
 nn_options_t support_options(const char *backend, const char *precision, int max_batch) {
     return (nn_options_t){.backend = backend,
                           .precision = precision,

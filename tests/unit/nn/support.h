@@ -21,6 +21,8 @@ void ok_at(err_code_t code, const err_t *err, const char *file, int line);
     } while (0)
 
 nn_spec_t support_spec(const char *text);
+// The text of the paper's network for size × size images of one channel; malloc'ed.
+char *support_paper(int size, int width, int classes);
 nn_options_t support_options(const char *backend, const char *precision, int max_batch);
 nn_t *support_new(const nn_spec_t *spec, const nn_options_t *options);
 
