@@ -25,7 +25,7 @@ static color_t ink_of(const sketch_t *sketch) {
 
 // Pixels; the pen is chosen with the picture, not with the head's size.
 static float pen_of(const sketch_t *sketch) {
-    return side_of(sketch->canvas) * mix(0.009f, 0.017f, sketch->shot->manner[1]);
+    return side_of(sketch->canvas) * mix(0.013f, 0.019f, sketch->shot->manner[1]);
 }
 
 // How much ink a pattern puts at a pixel, when tone 0 … 1 of it is wanted; antialiased.
@@ -110,6 +110,17 @@ static void ink_mask(sketch_t *sketch) {
         }
 }
 
+// A fill on which ink shows, as comics choose it: dark colours are lifted, their hue kept.
+static color_t under_ink(color_t color) {
+    float wanted = mix(0.42f, 1, color_luma(color));
+    float most = fmaxf(color.r, fmaxf(color.g, color.b));
+    color =
+        color_times(color, fminf(wanted / fmaxf(color_luma(color), 0.01f), 1 / fmaxf(most, 0.01f)));
+    float luma = color_luma(color); // a pure red or blue is dark at its brightest: then white helps
+    return luma < wanted ? color_mix(color, (color_t){1, 1, 1}, (wanted - luma) / (1 - luma))
+                         : color;
+}
+
 // Where the light does not reach, the shade's tone or pattern.
 static color_t shaded(const sketch_t *sketch, const material_t *material, color_t color, point_t at,
                       float px, float py) {
@@ -138,6 +149,7 @@ static void comic_fill(sketch_t *sketch, const path_t *path, const material_t *m
             color_t color = material->color;
             if (material->texture == TEXTURE_CLOTH)
                 color = head_cloth(sketch, at);
+            color = under_ink(color);
             if (material->opacity < 1 && material->texture == TEXTURE_HAIR) // stubble: dots
                 k *= pattern_at(sketch, SHADE_DOTS, px, py, material->opacity);
             else

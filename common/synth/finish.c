@@ -13,12 +13,12 @@ typedef struct {
 } grade_t;
 
 static grade_t any_grade(rng_t *rng) {
-    grade_t grade = {.mean = rng_in(rng, 0.36f, 0.62f), .contrast = rng_in(rng, 0.19f, 0.26f)};
+    grade_t grade = {.mean = rng_in(rng, 0.48f, 0.62f), .contrast = rng_in(rng, 0.22f, 0.3f)};
     grade.saturation = rng_chance(rng, 0.12f) ? 0 : rng_in(rng, 0.04f, 0.2f);
     grade.blur = rng_in(rng, 0.2f, 0.6f);
-    grade.grain = rng_in(rng, 0.004f, 0.018f);
-    grade.fall_x = rng_in(rng, -0.3f, 0.3f);
-    grade.fall_y = rng_in(rng, -0.3f, 0.3f);
+    grade.grain = rng_in(rng, 0.003f, 0.012f);
+    grade.fall_x = rng_in(rng, -0.2f, 0.2f);
+    grade.fall_y = rng_in(rng, -0.2f, 0.2f);
     grade.tint = (color_t){rng_in(rng, -0.05f, 0.05f), rng_in(rng, -0.02f, 0.02f),
                            rng_in(rng, -0.06f, 0.06f)};
     return grade;
@@ -51,6 +51,12 @@ static void uneven_light(canvas_t *canvas, const grade_t *grade) {
         }
 }
 
+// Bright tones are compressed, as film does it, so that little is clipped to white.
+static float shoulder(float x) {
+    const float from = 0.75f, room = 1 - from;
+    return x <= from ? fmaxf(x, 0) : from + room * (1 - expf((from - x) / room));
+}
+
 static void apply(canvas_t *canvas, const grade_t *grade, bool tint) {
     float mean, deviation, saturation;
     measure(canvas, &mean, &deviation, &saturation);
@@ -61,9 +67,9 @@ static void apply(canvas_t *canvas, const grade_t *grade, bool tint) {
     for (size_t i = 0; i < count; i++) {
         color_t *c = &canvas->pixels[i];
         float y = color_luma(*c), to = grade->mean + gain * (y - mean), t = tint ? 1 : 0;
-        c->r = clamp01(to + color * (c->r - y) + t * grade->tint.r);
-        c->g = clamp01(to + color * (c->g - y) + t * grade->tint.g);
-        c->b = clamp01(to + color * (c->b - y) + t * grade->tint.b);
+        c->r = shoulder(to + color * (c->r - y) + t * grade->tint.r);
+        c->g = shoulder(to + color * (c->g - y) + t * grade->tint.g);
+        c->b = shoulder(to + color * (c->b - y) + t * grade->tint.b);
     }
 }
 

@@ -7,7 +7,7 @@
 
 static color_t any_color(rng_t *rng, float saturation) {
     float hue = rng_in(rng, 0, 1), strength = saturation * rng_in(rng, 0, 1);
-    return color_hsv(hue, strength, rng_in(rng, 0.15f, 0.95f));
+    return color_hsv(hue, strength, rng_in(rng, 0.25f, 0.9f));
 }
 
 static color_t skin_color(rng_t *rng) {

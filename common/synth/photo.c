@@ -147,7 +147,7 @@ static void photo_fill(sketch_t *sketch, const path_t *path, const material_t *m
 static void photo_line(sketch_t *sketch, const path_t *path, color_t color, float from,
                        float middle, float to) {
     canvas_t *canvas = sketch->canvas;
-    float unit = sketch->unit;
+    float unit = 0.75f * sketch->unit; // nothing is outlined: what is thin stays thin
     mask_stroke(canvas, path, from * unit, middle * unit, to * unit);
     for (int y = canvas->y0; y < canvas->y1; y++)
         for (int x = canvas->x0; x < canvas->x1; x++) {
