@@ -19,6 +19,7 @@
     X(CONFLICT, "CONFLICT", "the state of the thing does not allow this", false)                   \
     X(STALE, "STALE", "the lease was lost: another holder has, or may get, the job", false)        \
     X(NOT_LEADER, "NOT_LEADER", "another dispatcher leads", true)                                  \
+    X(DENIED, "DENIED", "the key does not allow this", false)                                      \
     X(UNAVAILABLE, "UNAVAILABLE", "a service is away", true)                                       \
     X(FULL, "FULL", "a limit is reached", true)                                                    \
     X(TIMEOUT, "TIMEOUT", "no answer in time", true)                                               \

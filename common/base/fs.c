@@ -110,17 +110,27 @@ void fs_abort(fs_new_t **self) {
     *self = NULL;
 }
 
-err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err) {
+static err_code_t write_whole(const char *path, const void *bytes, size_t size, mode_t mode,
+                              err_t *err) {
     fs_new_t *file;
     err_code_t code = fs_open_new(path, &file, err);
     if (code)
         return code;
+    fchmod(fileno(file->stream), mode);
     if (size && fwrite(bytes, 1, size, file->stream) != size) {
         code = err_set_errno(err, "cannot write %s", path);
         fs_abort(&file);
         return code;
     }
     return fs_commit(&file, err);
+}
+
+err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err) {
+    return write_whole(path, bytes, size, 0644, err);
+}
+
+err_code_t fs_write_secret(const char *path, const void *bytes, size_t size, err_t *err) {
+    return write_whole(path, bytes, size, 0600, err);
 }
 
 err_code_t fs_open_regular(const char *path, FILE **file, size_t *size, err_t *err) {

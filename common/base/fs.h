@@ -12,6 +12,8 @@
 err_code_t fs_mkdirs(const char *path, err_t *err);
 // Writes size bytes to path atomically.
 err_code_t fs_write(const char *path, const void *bytes, size_t size, err_t *err);
+// The same for what nobody else may read: mode 0600.
+err_code_t fs_write_secret(const char *path, const void *bytes, size_t size, err_t *err);
 // Opens a regular file for reading. What is none (ERR_INVALID) is not opened: a FIFO would wait for
 // a writer, a device may do anything.
 err_code_t fs_open_regular(const char *path, FILE **file, size_t *size, err_t *err);

@@ -22,7 +22,8 @@ struct bus_socket {
     void *arg;
     proto_arena_t *arena; // for headers
     int64_t complained_ms;
-    bool destroyed; // by its own handler: the loop's call ends it
+    trouble_t *trouble; // of tcp: why a connection does not come about
+    bool destroyed;     // by its own handler: the loop's call ends it
     bool busy;
 };
 
@@ -31,8 +32,7 @@ struct bus_socket {
 
 static void socket_ready(void *arg);
 
-// CZMQ's own signal handling would end our run loops: services install theirs.
-static void quiet_czmq(void) {
+void bus_quiet_czmq(void) {
     static bool done;
     if (!done) {
         zsys_handler_set(NULL);
@@ -42,7 +42,7 @@ static void quiet_czmq(void) {
 
 static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_message_fn fn,
                              void *arg, bus_socket_t **out, err_t *err) {
-    quiet_czmq();
+    bus_quiet_czmq();
     bus_socket_t *socket = mem_zero(1, sizeof *socket);
     socket->zsock = zsock_new(type);
     if (!socket->zsock) {
@@ -62,6 +62,10 @@ static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_mess
     zsock_set_sndtimeo(socket->zsock, 0);
     *out = socket;
     return ERR_OK;
+}
+
+static bool is_tcp(const char *endpoint) {
+    return strncmp(endpoint, "tcp://", 6) == 0;
 }
 
 static bool is_loopback(const char *endpoint) {
@@ -96,18 +100,32 @@ static err_code_t check_endpoint(const char *endpoint, bool binding, err_t *err)
         }
         return ERR_OK;
     }
-    if (strncmp(endpoint, "tcp://", 6) != 0) {
+    if (!is_tcp(endpoint)) {
         err_set(err, ERR_INVALID, "'%s' is no endpoint", endpoint);
         return err_remedy(err, "write ipc:///path/to/socket or tcp://127.0.0.1:PORT"), ERR_INVALID;
     }
-    if (binding && !is_loopback(endpoint)) {
-        err_set(err, ERR_UNSUPPORTED,
-                "refused to bind %s: it can be reached from other hosts, and "
-                "this version has no keys to tell friends from strangers",
+    if (binding && !is_loopback(endpoint) && !keys_serve()) {
+        err_set(err, ERR_DENIED,
+                "refused to bind %s: it can be reached from other hosts, and the stack has no keys "
+                "to tell friends from strangers",
                 endpoint);
-        return err_remedy(err, "bind ipc://… or tcp://127.0.0.1:PORT"), ERR_UNSUPPORTED;
+        return err_remedy(err, "`inkling keys init` makes keys; or bind tcp://127.0.0.1:PORT"),
+               ERR_DENIED;
     }
     return ERR_OK;
+}
+
+static err_code_t bind_now(bus_socket_t *socket, const char *endpoint, err_t *err) {
+    bool tcp = is_tcp(endpoint);
+    keys_bind(socket->zsock, tcp);
+    if (tcp && !socket->trouble)
+        socket->trouble = trouble_new(socket->loop, socket->raw, endpoint, true);
+    if (zsock_bind(socket->zsock, "%s", endpoint) >= 0)
+        return ERR_OK;
+    err_code_t code = err_set_errno(err, "cannot bind %s", endpoint);
+    if (errno == EADDRINUSE)
+        err_remedy(err, "another program has that port: choose a free one");
+    return code;
 }
 
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
@@ -124,8 +142,8 @@ err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int qu
     if (code)
         return code;
     zsock_set_router_mandatory(socket->zsock, 1);
-    if (zsock_bind(socket->zsock, "%s", endpoint) < 0) {
-        code = err_set_errno(err, "cannot bind %s", endpoint);
+    code = bind_now(socket, endpoint, err);
+    if (code) {
         bus_socket_destroy(&socket);
         return code;
     }
@@ -133,6 +151,11 @@ err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int qu
         bus_loop_socket(loop, socket->raw, socket_ready, socket);
     *out = socket;
     return ERR_OK;
+}
+
+err_code_t bus_router_bind(bus_socket_t *socket, const char *endpoint, err_t *err) {
+    err_code_t code = check_endpoint(endpoint, true, err);
+    return code ? code : bind_now(socket, endpoint, err);
 }
 
 err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
@@ -145,6 +168,11 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
         return code;
     zsock_set_reconnect_ivl(socket->zsock, 50);
     zsock_set_reconnect_ivl_max(socket->zsock, 1000);
+    if (is_tcp(endpoint)) {
+        if (keys_client())
+            keys_open(socket->zsock);
+        socket->trouble = trouble_new(loop, socket->raw, endpoint, false);
+    }
     if (zsock_connect(socket->zsock, "%s", endpoint) < 0) {
         code = err_set_errno(err, "cannot connect to %s", endpoint);
         bus_socket_destroy(&socket);
@@ -157,6 +185,7 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
 }
 
 static void socket_free(bus_socket_t *socket) {
+    trouble_destroy(&socket->trouble);
     zsock_destroy(&socket->zsock);
     proto_arena_destroy(&socket->arena);
     free(socket);
@@ -307,9 +336,14 @@ err_code_t bus_receive(bus_socket_t *socket, int64_t timeout_ms, bus_message_fn 
         int64_t left = end - clock_mono_ms();
         if (left <= 0)
             return err_set(err, ERR_TIMEOUT, "no answer within %lld ms", (long long)timeout_ms);
-        zmq_pollitem_t item = {.socket = socket->raw, .events = ZMQ_POLLIN};
-        if (zmq_poll(&item, 1, (long)left) < 0 && errno == EINTR)
+        zmq_pollitem_t items[] = {{.socket = socket->raw, .events = ZMQ_POLLIN},
+                                  {.events = ZMQ_POLLIN}};
+        if (socket->trouble)
+            items[1].socket = trouble_socket(socket->trouble);
+        if (zmq_poll(items, socket->trouble ? 2 : 1, (long)left) < 0 && errno == EINTR)
             return err_set(err, ERR_CANCELLED, "interrupted");
+        if (items[1].revents && trouble_read(socket->trouble, err) != ERR_OK)
+            return ERR_DENIED;
     }
 }
 

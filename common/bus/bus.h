@@ -33,8 +33,17 @@ typedef struct {
 typedef struct bus_socket bus_socket_t;
 typedef void (*bus_message_fn)(void *arg, bus_socket_t *socket, const bus_message_t *message);
 
-// endpoint: "ipc://…" or "tcp://127.0.0.1:…". Binding tcp to anything but loopback is refused (no
-// keys yet). An ipc path too long for the system, or a socket that another process serves, is an
+// Keys (sec/sec.h) of this process, for all of its tcp sockets made afterwards; ipc needs none, the
+// folder's mode guards it. A process may have the stack's keys, to serve: then whoever comes over
+// tcp has to show a key that the folder lets in, and the loop's thread checks it. And it may have a
+// client's key, to connect: then it talks to that key's stack alone. Without keys tcp is plain, and
+// bound on loopback only. Call each at most once, bus_keys_end() after the last socket.
+err_code_t bus_keys_serve(bus_loop_t *loop, const char *folder, err_t *err);
+err_code_t bus_keys_connect(const char *file, err_t *err);
+void bus_keys_end(void);
+
+// endpoint: "ipc://…" or "tcp://ADDRESS:PORT". Binding tcp to anything but loopback without keys is
+// ERR_DENIED. An ipc path too long for the system, or a socket that another process serves, is an
 // error naming it.
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **socket, err_t *err);
@@ -42,6 +51,8 @@ err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
 // service whose messages are large and whose clients may be careless.
 err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int queue_max,
                                   bus_message_fn fn, void *arg, bus_socket_t **socket, err_t *err);
+// Serves one more endpoint with the same socket.
+err_code_t bus_router_bind(bus_socket_t *router, const char *endpoint, err_t *err);
 // Connects in the background and again after a loss; the endpoint need not exist yet. With a loop
 // of NULL the socket is read by bus_receive().
 err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
@@ -65,7 +76,7 @@ void bus_reply_error_to(bus_socket_t *socket, const bus_peer_t *peer, uint64_t i
                         const err_t *err);
 
 // For sockets without a loop: waits for the next message and calls fn with it; ERR_TIMEOUT if there
-// is none.
+// is none, ERR_DENIED when the other side refuses the connection for good.
 err_code_t bus_receive(bus_socket_t *socket, int64_t timeout_ms, bus_message_fn fn, void *arg,
                        err_t *err);
 

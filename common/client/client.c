@@ -173,7 +173,9 @@ err_code_t client_request(client_t *client, proto_type_t type, const void *messa
         bool last = client->endpoint_count == 1 && !client->leader;
         int64_t until = last || left < TRY_MS ? end_ms : now + TRY_MS;
         code = await(client, &waiting, until, interrupted, err);
-        if (code == ERR_TIMEOUT && !waiting.done) {
+        if (code == ERR_DENIED && !waiting.done && last)
+            return code; // by the only one there is
+        if ((code == ERR_TIMEOUT || code == ERR_DENIED) && !waiting.done) {
             turn_away(client, NULL);
             continue;
         }

@@ -309,8 +309,11 @@ static err_code_t load(conf_t *conf, int *argc, char **argv, err_t *skipped, err
         fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
         fill_place(&conf->redis, fs_join(run, "redis.sock"));
         fill_place(&conf->files, fs_join(home, "files"));
+        fill_place(&conf->keys, fs_join(home, "keys"));
         free(run);
         code = make_absolute(&conf->files, err);
+        if (code == ERR_OK)
+            code = make_absolute(&conf->keys, err);
     }
     free(home);
     return code;

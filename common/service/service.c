@@ -48,6 +48,23 @@ void service_drained(service_t *service) {
     bus_loop_stop(service->loop);
 }
 
+err_code_t service_listen(service_t *service, bus_socket_t *router, const char *endpoints,
+                          err_t *err) {
+    char *copy = mem_dup(endpoints), *rest = copy, *endpoint;
+    err_code_t code = ERR_OK;
+    if (endpoints[0])
+        code = bus_keys_serve(service->loop, service->conf.keys, err);
+    if (code == ERR_NOT_FOUND)
+        code = ERR_OK; // the bus refuses what must have keys
+    while (code == ERR_OK && (endpoint = bus_next_endpoint(&rest)) != NULL) {
+        code = bus_router_bind(router, endpoint, err);
+        if (code == ERR_OK)
+            log_info("serves %s", endpoint);
+    }
+    free(copy);
+    return code;
+}
+
 static void log_failure(const err_t *err) {
     log_error("%s%s%s", err->message, err->remedy[0] ? "; " : "", err->remedy);
 }
@@ -226,6 +243,10 @@ static err_code_t start(service_t *service, const void *arg, err_t *err) {
         code = take_signals(service, err);
     if (code)
         return code;
+    if (service->conf.client_key[0])
+        code = bus_keys_connect(service->conf.client_key, err);
+    if (code)
+        return code;
     service->loop = bus_loop_new();
     bus_loop_watch(service->loop, service->signals, BUS_READ, on_signal, service);
     char *endpoint = conf_control_endpoint(service->conf.home, service->conf.name);
@@ -238,6 +259,7 @@ static void end(service_t *service) {
     if (service->self)
         service->ops->stop(service->self);
     bus_socket_destroy(&service->control);
+    bus_keys_end();
     if (service->signals >= 0)
         close(service->signals);
     bus_loop_destroy(&service->loop);

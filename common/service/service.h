@@ -36,6 +36,10 @@ int service_main(int argc, char **argv, const service_ops_t *ops, const void *ar
 bus_loop_t *service_loop(service_t *service);
 const conf_t *service_conf(service_t *service);
 const char *service_name(service_t *service); // "trainer-0"
+// Serves the endpoints of a list beside the router's own: with the stack's keys where it has some,
+// else on loopback only.
+err_code_t service_listen(service_t *service, bus_socket_t *router, const char *endpoints,
+                          err_t *err);
 // Where clients reach it, for status; copied.
 void service_set_endpoint(service_t *service, const char *endpoint);
 void service_drained(service_t *service);

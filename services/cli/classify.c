@@ -87,7 +87,8 @@ static err_code_t greet(work_t *work, err_t *err) {
     proto_pong_t pong;
     if (work->asked)
         return ERR_OK;
-    err_code_t code = client_new(work->cli->conf.gateway, "the gateway", &work->gateway, err);
+    err_code_t code =
+        cli_connect(work->cli, work->cli->conf.gateway, "the gateway", &work->gateway, err);
     if (code == ERR_OK)
         code = client_request(work->gateway, PROTO_ping, &ping, NULL, 0, PROTO_pong, &pong,
                               work->cli->arena, cli_patience_ms(work->cli), NULL, err);

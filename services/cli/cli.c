@@ -44,10 +44,20 @@ int64_t cli_patience_ms(const cli_t *cli) {
     return elsewhere || stack_is_up(cli->conf.home) ? CLI_PATIENCE_MS : CLI_ABSENT_MS;
 }
 
+err_code_t cli_connect(cli_t *cli, const char *endpoints, const char *service, client_t **client,
+                       err_t *err) {
+    err_code_t code = ERR_OK;
+    if (cli->conf.client_key[0] && !cli->has_key)
+        code = bus_keys_connect(cli->conf.client_key, err);
+    cli->has_key = code == ERR_OK;
+    return code ? code : client_new(endpoints, service, client, err);
+}
+
 err_code_t cli_ask_once(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
                         void *reply, int64_t timeout_ms, err_t *err) {
     if (!cli->dispatcher) {
-        err_code_t code = client_new(cli->conf.dispatcher, "the dispatcher", &cli->dispatcher, err);
+        err_code_t code =
+            cli_connect(cli, cli->conf.dispatcher, "the dispatcher", &cli->dispatcher, err);
         if (code)
             return code;
     }

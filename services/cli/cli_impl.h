@@ -17,9 +17,13 @@ struct cli {
     call_t call;
     conf_t conf;
     client_t *dispatcher; // made at the first question
+    bool has_key;         // the client's key is read
     proto_arena_t *arena; // for all answers
 };
 
+// A client of a service, with the key of the settings if there is one.
+err_code_t cli_connect(cli_t *cli, const char *endpoints, const char *service, client_t **client,
+                       err_t *err);
 // A question to the dispatcher. While it is away, or has no Redis, the question is repeated for
 // CLI_PATIENCE_MS.
 err_code_t cli_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,

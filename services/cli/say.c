@@ -74,6 +74,7 @@ int say_exit_code(err_code_t code) {
         return 2;
     case ERR_NOT_FOUND:
         return 3;
+    case ERR_DENIED:
     case ERR_UNAVAILABLE:
     case ERR_NOT_LEADER:
     case ERR_FULL:

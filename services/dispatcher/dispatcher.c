@@ -223,6 +223,8 @@ static err_code_t dispatcher_start(service_t *service, const void *arg, void **s
     if (code == ERR_OK)
         code = bus_router_new(d->loop, d->endpoint, on_message, d, &d->router, err);
     if (code == ERR_OK)
+        code = service_listen(service, d->router, d->conf->dispatcher_listen, err);
+    if (code == ERR_OK)
         code = open_store(d, err);
     if (code) {
         dispatcher_stop(d);

@@ -154,6 +154,8 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
     if (code == ERR_OK)
         code = bus_router_new_bounded(gateway->loop, conf->gateway, PEER_QUEUE, on_message, gateway,
                                       &gateway->router, err);
+    if (code == ERR_OK)
+        code = service_listen(service, gateway->router, conf->gateway_listen, err);
     if (code)
         return code;
     models_read_cache(gateway);

@@ -1,0 +1,71 @@
+// keys init, client, show: who may reach the stack from other hosts.
+#include "cli_impl.h"
+#include "sec/sec.h"
+#include "table_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+err_code_t verb_keys_init(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    const char *folder = cli->conf.keys;
+    sec_pair_t server;
+    bool made;
+    err_code_t code = sec_init(folder, &made, err);
+    if (code == ERR_OK)
+        code = sec_server(folder, &server, err);
+    if (code)
+        return code;
+    if (say_is_json())
+        say_json(json_pack("{s:o, s:s, s:b}", "folder", say_json_text(folder), "server",
+                           server.public_key, "made", made));
+    else
+        printf("%s %s\n", made ? "the stack's keys are made in" : "the stack has keys already in",
+               folder);
+    explicit_bzero(&server, sizeof server);
+    return ERR_OK;
+}
+
+err_code_t verb_keys_client(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    const char *name = cli->call.arguments[0], *given = call_text(&cli->call, "file");
+    char *beside = mem_format("%s.key", name), *path = cli_absolute(given ? given : beside);
+    err_code_t code = sec_client_new(cli->conf.keys, name, path, err);
+    if (code == ERR_OK && say_is_json())
+        say_json(json_pack("{s:s, s:o}", "client", name, "file", say_json_text(path)));
+    else if (code == ERR_OK)
+        printf("%s may connect with the key in %s\n", name, path);
+    free(beside);
+    free(path);
+    return code;
+}
+
+err_code_t verb_keys_show(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    const char *folder = cli->conf.keys, *name;
+    sec_pair_t server;
+    err_code_t code = sec_server(folder, &server, err);
+    if (code)
+        return code;
+    sec_guests_t *guests = sec_guests_new(folder);
+    size_t count = sec_guests_count(guests);
+    json_t *names = json_array();
+    table_t *table = table_new("client|may connect by");
+    for (size_t i = 0; i < count && (name = sec_guests_at(guests, i)) != NULL; i++) {
+        json_array_append_new(names, json_string(name));
+        table_cell(table, SAY_BOLD, "%s", name);
+        table_cell(table, SAY_DIM, "%s/clients/%s.pub", folder, name);
+    }
+    if (say_is_json()) {
+        say_json(json_pack("{s:o, s:s, s:O}", "folder", say_json_text(folder), "server",
+                           server.public_key, "clients", names));
+    } else {
+        printf("folder      %s\npublic key  %s\n", folder, server.public_key);
+        table_print(&table, "No client may connect: `inkling keys client NAME` lets one in.");
+    }
+    explicit_bzero(&server, sizeof server);
+    json_decref(names);
+    table_free(&table);
+    sec_guests_destroy(&guests);
+    return ERR_OK;
+}
