@@ -270,7 +270,7 @@ static void endpoints_that_are_refused(void **state) {
                      ERR_CONFLICT);
     assert_non_null(strstr(err.message, server.endpoint));
     assert_int_equal(bus_router_new(loop, "tcp://0.0.0.0:5999", serve, NULL, &socket, &err),
-                     ERR_UNSUPPORTED);
+                     ERR_DENIED);
     char deep[300] = "ipc:///";
     memset(deep + 7, 'd', 200);
     assert_int_equal(bus_router_new(loop, deep, serve, NULL, &socket, &err), ERR_INVALID);
