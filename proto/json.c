@@ -1,5 +1,7 @@
 #include "proto/json.h"
 
+#include "codec_impl.h"
+
 #include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +84,6 @@ json_t *proto_map_json(proto_bytes_t map) {
     return value;
 }
 
-typedef struct {
-    const char *items;
-    size_t count;
-} list_t;
-
 static json_t *field_json(const proto_field_t *field, const void *at) {
     switch (field->kind) {
     case PROTO_STR: {
@@ -108,13 +105,14 @@ static json_t *field_json(const proto_field_t *field, const void *at) {
     case PROTO_STRS:
     case PROTO_LIST: {
         const list_t *list = at;
+        const char *items = list->items;
         json_t *array = json_array();
         for (size_t i = 0; i < list->count; i++)
             json_array_append_new(
-                array, field->kind == PROTO_STRS
-                           ? json_string(((const char *const *)(const void *)list->items)[i])
-                           : proto_to_json(field->nested,
-                                           list->items + i * proto_message(field->nested)->size));
+                array,
+                field->kind == PROTO_STRS
+                    ? json_string(((const char *const *)list->items)[i])
+                    : proto_to_json(field->nested, items + i * proto_message(field->nested)->size));
         return array;
     }
     case PROTO_NESTED: {
@@ -138,11 +136,6 @@ json_t *proto_to_json(proto_type_t type, const void *message) {
 
 // --- JSON to msgpack
 // ------------------------------------------------------------------------------
-
-static int write_buf(void *data, const char *bytes, size_t size) {
-    buf_append(data, bytes, size);
-    return ((buf_t *)data)->failed ? -1 : 0;
-}
 
 static void pack_value(const json_t *value, msgpack_packer *packer) {
     switch (json_typeof(value)) {

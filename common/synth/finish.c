@@ -89,7 +89,7 @@ void finish(canvas_t *canvas, uint64_t seed, uint32_t identity, uint32_t style, 
     canvas_blur(canvas, grade.blur * (float)canvas->width / 288);
     uneven_light(canvas, &grade);
     apply(canvas, &grade, true);
-    apply(canvas, &grade, false); // clipping has moved the figures
+    apply(canvas, &grade, false); // the shoulder has moved the figures
     size_t count = (size_t)canvas->width * (size_t)canvas->height;
     uint32_t salt = rng_bits(&rng);
     for (size_t i = 0; i < count; i++) {

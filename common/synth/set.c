@@ -42,6 +42,13 @@ static bool own_name(const char *name, uint32_t count) {
     return errno == 0 && strcmp(end, ".jpg") == 0 && number < count;
 }
 
+// Is that what the set has in the folder? count 0: the set's own folder, with one for each style.
+static bool is_ours(const char *name, uint32_t count) {
+    return count
+               ? own_name(name, count)
+               : strcmp(name, folders[SYNTH_PHOTO]) == 0 || strcmp(name, folders[SYNTH_COMIC]) == 0;
+}
+
 static err_code_t check_folder(const char *path, uint32_t count, err_t *err) {
     DIR *folder = opendir(path);
     if (!folder)
@@ -50,7 +57,7 @@ static err_code_t check_folder(const char *path, uint32_t count, err_t *err) {
     struct dirent *entry;
     while (code == ERR_OK && (entry = readdir(folder)) != NULL) {
         const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || own_name(name, count))
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_ours(name, count))
             continue;
         err_set(err, ERR_CONFLICT, "%s/%s is not of this set", path, name);
         err_remedy(err, "give a new or empty folder, or remove what is in there");
@@ -61,16 +68,17 @@ static err_code_t check_folder(const char *path, uint32_t count, err_t *err) {
 }
 
 static err_code_t make_folders(const char *dir, uint32_t count, err_t *err) {
-    for (int style = SYNTH_PHOTO; style <= SYNTH_COMIC; style++) {
+    err_code_t code = fs_mkdirs(dir, err);
+    if (code == ERR_OK)
+        code = check_folder(dir, 0, err);
+    for (int style = SYNTH_PHOTO; style <= SYNTH_COMIC && code == ERR_OK; style++) {
         char *path = fs_join(dir, folders[style]);
-        err_code_t code = fs_mkdirs(path, err);
+        code = fs_mkdirs(path, err);
         if (code == ERR_OK)
             code = check_folder(path, images_of(count, (synth_style_t)style), err);
         free(path);
-        if (code)
-            return code;
     }
-    return ERR_OK;
+    return code;
 }
 
 static err_code_t write_one(const work_t *work, uint32_t number, uint8_t *rgb, err_t *err) {

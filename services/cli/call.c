@@ -167,15 +167,15 @@ static const char *option_names(void *arg, size_t index) {
     if (!verb_option(arg, index, &option))
         return NULL;
     call_option_name(option.field->name, name);
-    return name;
+    return name + 2; // without the dashes, which all have
 }
 
 static err_code_t unknown_option(const verb_t *verb, const char *text, err_t *err) {
     char word[64], meant[64];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text, "="), text);
     err_set(err, ERR_USAGE, "`inkling %s` has no option %s", verb->words, word);
-    if (nearest(word, option_names, (void *)verb, meant))
-        return err_remedy(err, "did you mean %s? `inkling help %s` lists its options", meant,
+    if (nearest(word + strspn(word, "-"), option_names, (void *)verb, meant))
+        return err_remedy(err, "did you mean --%s? `inkling help %s` lists its options", meant,
                           verb->words);
     return err_remedy(err, "`inkling help %s` lists its options", verb->words);
 }

@@ -126,14 +126,15 @@ static err_code_t read_image(const char *path, void **bytes, size_t *size, err_t
         code = err_set(err, ERR_INVALID, "the path is empty");
     else if (file < 0 || fstat(file, &info) != 0)
         code = err_set_errno(err, "it cannot be read");
-    else if (S_ISDIR(info.st_mode))
-        code = err_set(err, ERR_INVALID, "it is a folder");
-    else if (!S_ISREG(info.st_mode))
+    else if (S_ISDIR(info.st_mode)) {
+        err_set(err, ERR_INVALID, "it is a folder");
+        code = err_remedy(err, "`inkling predict DIR --model M --out FILE.csv` labels its images");
+    } else if (!S_ISREG(info.st_mode))
         code = err_set(err, ERR_INVALID, "it is no regular file");
     else if (info.st_size > (off_t)BUS_FRAME_MAX)
         code = err_set(err, ERR_TOO_LARGE, "it has %lld bytes; the limit is %lld",
                        (long long)info.st_size, (long long)BUS_FRAME_MAX);
-    if (code && (!*path || (file >= 0 && code == ERR_INVALID)))
+    if (code && !err->remedy[0] && (!*path || (file >= 0 && code == ERR_INVALID)))
         err_remedy(err, "give image files");
     if (file >= 0)
         close(file);

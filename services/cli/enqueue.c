@@ -20,7 +20,6 @@ static err_code_t check_body(const char *kind, const json_t *body, proto_arena_t
     void *message = proto_arena_alloc(arena, proto_message(type)->size);
     err_code_t code = proto_from_json(type, body, arena, message, err);
     if (code) {
-        err_context(err, "parameters of %s", kind);
         if (!err->remedy[0])
             err_remedy(err, "`inkling help %s` explains them", kind);
     }

@@ -48,6 +48,7 @@ typedef struct {
     void *arg;
     uint64_t after;
     away_t away;
+    char waits_for[32]; // what was told that the job waits for
 } reading_t;
 
 static err_code_t ask(reading_t *reading, proto_events_t *events, err_t *err) {
@@ -68,6 +69,18 @@ static err_code_t ask(reading_t *reading, proto_events_t *events, err_t *err) {
     if (code == ERR_OK)
         reading->away.since_ms = 0;
     return code;
+}
+
+// A job that waits is silent: says once for what, and again when that has changed.
+static void tell_why(reading_t *reading) {
+    proto_job_why_t question = {.job = reading->job};
+    proto_job_reason_t answer;
+    if (cli_ask_once(reading->cli, PROTO_job_why, &question, PROTO_job_reason, &answer, ANSWER_MS,
+                     NULL) != ERR_OK ||
+        strcmp(answer.state, "queued") != 0 || strcmp(answer.waits_for, reading->waits_for) == 0)
+        return;
+    snprintf(reading->waits_for, sizeof reading->waits_for, "%s", answer.waits_for);
+    progress_note(reading->away.progress, SAY_DIM, "waits: %s", answer.text);
 }
 
 static err_code_t read_all(reading_t *reading, char state[17], err_t *err) {
@@ -91,6 +104,9 @@ static err_code_t read_all(reading_t *reading, char state[17], err_t *err) {
             all = true; // all of them have been dropped
         if (all && (reading->once || follow_is_end(state)))
             return ERR_OK;
+        if (reading->away.progress && !say_is_json() && events.events.count == 0 &&
+            strcmp(state, "queued") == 0)
+            tell_why(reading);
     }
 }
 

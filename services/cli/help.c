@@ -100,7 +100,8 @@ static const char general_head[] =
 static const char general_tail[] =
     "\n`inkling help COMMAND` explains one. --json anywhere: one JSON document on stdout.\n"
     "The stack is the one of INKLING_HOME, or --home DIR; default ~/.inkling.\n\n"
-    "Exit codes: 0 done, 1 the job or some images failed, 2 wrong usage, 3 not found (a path "
+    "Exit codes: 0 done, 1 the job or some images failed or the state of a thing forbids it, 2 "
+    "wrong usage, 3 not found (a path "
     "too),\n"
     "4 a service is away or refuses as full, 130 following was stopped with Ctrl-C.\n";
 

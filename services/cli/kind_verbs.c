@@ -190,6 +190,8 @@ err_code_t verb_predict(cli_t *cli, int *exit_code, err_t *err) {
     err_code_t code = check_out(cli, err);
     if (code == ERR_OK)
         code = folder ? folder_body(body, what, err) : dataset_body(cli, body, what, err);
+    if (code == ERR_NOT_FOUND && !folder)
+        err_context(err, "there is no folder %s here, and as a data set", what);
     if (code == ERR_OK)
         code = check_model(cli, json_string_value(json_object_get(body, "model")), err);
     return code ? code : enqueue(cli, "predict", body, fetch_table, exit_code, err);

@@ -66,7 +66,9 @@ static void describe(const progress_t *progress, const char *text, buf_t *out) {
     if (rate > 0 && progress->done < progress->total) {
         say_number(rate, number);
         say_duration(1000 * (progress->total - progress->done) / rate, total);
-        buf_printf(out, "  %s/s  %s left", number, total);
+        if (!text || !strstr(text, "/s")) // the worker's own rate, where it tells one
+            buf_printf(out, "  %s/s", number);
+        buf_printf(out, "  %s left", total);
     }
     if (text && *text) {
         buf_puts(out, "  ");
@@ -164,7 +166,12 @@ static void on_other(progress_t *progress, const char *type, const json_t *data)
         say_text(&line, type);
     if (line.size > 0)
         buf_puts(&line, "  ");
-    say_pairs(&line, data, is_state ? "state token" : "path digest info");
+    const json_t *outcome = json_object_get(data, "outcome");
+    bool twice = is_state && json_equal(state, outcome); // succeeded, outcome succeeded
+    say_pairs(&line, data,
+              twice      ? "state token outcome"
+              : is_state ? "state token"
+                         : "path digest info");
     put_line(progress,
              is_state ? say_state_style(json_string_value(state))
              : metric ? SAY_PLAIN

@@ -1,6 +1,7 @@
 // What a job waits for, for programs and for people.
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/nearest.h"
 #include "proto/json.h"
 #include "workers_impl.h"
 
@@ -74,6 +75,12 @@ static servers_t find_servers(dispatcher_t *d, const char *kind_name) {
     return servers;
 }
 
+static const char *builtin_kinds(void *arg, size_t index) {
+    static const char *const kinds[] = {"ingest", "train", "evaluate", "predict", NULL};
+    (void)arg;
+    return kinds[index];
+}
+
 static void say_nobody(reason_t *reason, const servers_t *servers, const char *kind) {
     reason->waits_for = "worker";
     buf_printf(&reason->text, "no worker that serves %s is here", kind);
@@ -86,7 +93,12 @@ static void say_nobody(reason_t *reason, const servers_t *servers, const char *k
                                   strcmp(kind, "predict") == 0
                               ? "inkling-trainer"
                               : "one";
-    buf_printf(&reason->text, "; start %s (`inkling status` shows what runs)", program);
+    char meant[64];
+    bool own = strcmp(program, "one") != 0;
+    if (!own && nearest(kind, builtin_kinds, NULL, meant))
+        buf_printf(&reason->text, "; did you mean the kind %s?", meant);
+    else
+        buf_printf(&reason->text, "; start %s (`inkling status` shows what runs)", program);
 }
 
 static void say_waiting(reason_t *reason) {

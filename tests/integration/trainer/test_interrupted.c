@@ -53,13 +53,17 @@ static void test_killed_anywhere(void **state) {
     stage_worker(stage, NULL);
     for (uint32_t round = 0; round < 2; round++) {
         stage_submit(stage, round ? "j2" : "j1", "train", LONG);
-        for (uint32_t i = 0; i < 6; i++) {
-            // often soon, sometimes late
-            uint32_t random = philox_below(philox(3, round, i, 0, 0).v[0], 1000);
-            stage_pump(stage, 1 + random * random / 1000);
+        uint32_t kills = 0;
+        for (; kills < 6; kills++) {
+            // after some of 60 epochs, and anywhere in the next
+            philox_t random = philox(3, round, kills, 0, 0);
+            int reached = stage->checkpoints + (int)philox_below(random.v[0], 6);
+            while (!stage->finish && stage->checkpoints < reached)
+                stage_pump(stage, 1);
+            stage_pump(stage, 1 + philox_below(random.v[1], 20));
             if (stage->finish)
                 break;
-            if (i % 3 == 2)
+            if (kills % 3 == 2)
                 kill_worker(stage);
             else
                 kill_engine(stage);
@@ -67,6 +71,7 @@ static void test_killed_anywhere(void **state) {
                 break;
             stage_again(stage);
         }
+        assert_true(kills >= 3); // of the engine twice, and of the worker
         json_t *result = stage_succeed(stage);
         assert_string_equal(toy_text(result, "weights_sha256"), wanted);
         assert_true(toy_number(result, "epochs_run") == 60);
@@ -119,7 +124,9 @@ static void damage(stage_t *stage, const char *relative) {
     FILE *file = fopen(path, "r+");
     assert_non_null(file);
     fseek(file, -9, SEEK_END);
-    fputc(fgetc(file) ^ 1, file);
+    int byte = fgetc(file);
+    fseek(file, -9, SEEK_END); // C wants it between reading and writing
+    fputc(byte ^ 1, file);
     fclose(file);
     free(path);
 }

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/nearest.h"
 #include "base/philox.h"
 #include "base/utf8.h"
 
@@ -247,6 +248,44 @@ static void folders_are_made_and_removed(void **state) {
 }
 
 // Known answers of the authors' distribution (Random123 1.14, kat_vectors, philox4x32 10).
+static const char *fields(void *arg, size_t index) {
+    static const char *const names[] = {"epochs", "batch", "lr", "dropout", NULL};
+    (void)arg;
+    return names[index];
+}
+
+static const char *none(void *arg, size_t index) {
+    (void)arg;
+    (void)index;
+    return NULL;
+}
+
+static const char *long_name(void *arg, size_t index) {
+    (void)arg;
+    return index ? NULL : "abcdefghijklmnopqrstuvwxyzabcdefg"; // 33 letters
+}
+
+static void the_nearest_name_is_found_or_none(void **state) {
+    (void)state;
+    static const struct {
+        const char *word, *meant;
+    } cases[] = {{"epoch", "epochs"}, {"epcohs", "epochs"}, {"bacth", "batch"},
+                 {"rl", NULL},        {"l", "lr"},          {"drop_out", "dropout"},
+                 {"xyzzy", NULL},     {"", NULL},           {"lr", "lr"},
+                 {"lrr", "lr"}};
+    char best[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        strcpy(best, "untouched");
+        bool found = nearest(cases[i].word, fields, NULL, best);
+        if (found != (cases[i].meant != NULL) ||
+            strcmp(best, found ? cases[i].meant : "untouched") != 0)
+            fail_msg("'%s': %d, %s", cases[i].word, found, best);
+    }
+    assert_false(nearest("epochs", none, NULL, best));
+    assert_false(nearest("abcdefghijklmnopqrstuvwxyzabcdefg", long_name, NULL, best));
+    assert_false(nearest("abcdefghijklmnopqrstuvwxyzabcdef", long_name, NULL, best));
+}
+
 static void philox_gives_the_known_answers(void **state) {
     (void)state;
     philox_t zero = philox(0, 0, 0, 0, 0);
@@ -275,6 +314,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk_is_not_an_unknown_one),
         cmocka_unit_test(new_folders_outlive_a_loss_of_power),
         cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(the_nearest_name_is_found_or_none),
         cmocka_unit_test(philox_gives_the_known_answers),
     };
     return cmocka_run_group_tests_name("base", tests, make_folder, remove_folder);
