@@ -145,19 +145,12 @@ static void nothing_is_written_over(void **state) {
     assert_int_equal(access(other, F_OK), -1);
 }
 
+#define NAME_OF_65 "01234567890123456789012345678901234567890123456789012345678901234"
+
 static void names_of_clients_are_file_names(void **state) {
     (void)state;
-    static const char *const wrong[] = {"",
-                                        ".",
-                                        "..",
-                                        "../x",
-                                        "a/b",
-                                        ".hidden",
-                                        "a b",
-                                        "a\n",
-                                        "ä",
-                                        "0123456789012345678901234567890123456789012345678901"
-                                        "2345678901234"};
+    static const char *const wrong[] = {"",        ".",   "..",  "../x", "a/b",
+                                        ".hidden", "a b", "a\n", "ä",    NAME_OF_65};
     init();
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(sec_client_new(place.keys, wrong[i], place.file, &place.err), ERR_USAGE);
