@@ -37,6 +37,11 @@ err_code_t sec_client_new(const char *folder, const char *name, const char *file
 // Reads a client's file.
 err_code_t sec_client(const char *file, sec_client_t *client, err_t *err);
 
+// The password of the stack's Redis, in <folder>/redis.password (0600), made unless it is there;
+// and Redis' ACL file, which lets the user `inkling` with that password, and nobody else, do what
+// the dispatcher needs. It has the password's SHA-256 alone, so others may read it.
+err_code_t sec_redis_init(const char *folder, const char *acl_file, bool *made, err_t *err);
+
 // Who may connect: the public keys in the folder. One thread at a time.
 typedef struct sec_guests sec_guests_t;
 sec_guests_t *sec_guests_new(const char *folder);

@@ -352,6 +352,12 @@ err_code_t store_new(bus_loop_t *loop, const char *address, const store_script_t
     return ERR_OK;
 }
 
+void store_login(store_t *store, const char *user, const char *password) {
+    ERR_ASSERT(!store->password);
+    store->user = mem_dup(user);
+    store->password = mem_dup(password);
+}
+
 void store_destroy(store_t **self) {
     store_t *store = *self;
     if (!store)
@@ -363,6 +369,10 @@ void store_destroy(store_t **self) {
     calls_fail(store, &err);
     bus_loop_timer_cancel(store->loop, store->tick);
     bus_loop_timer_cancel(store->loop, store->retry);
+    if (store->password)
+        explicit_bzero(store->password, strlen(store->password));
+    free(store->password);
+    free(store->user);
     free(store->digests);
     free(store->address);
     free(store);

@@ -1,5 +1,6 @@
 // What happens on a connection before it is up:
 //
+//   AUTH                               where there are credentials
 //   INFO, CONFIG GET …, CLIENT ID      is this a server that keeps what it acknowledges?
 //   CLIENT KILL ID <old>               calls of the connection before this one end here
 //   SCRIPT LOAD …                      for each script
@@ -25,7 +26,11 @@ static bool expect(store_t *store, const redisReply *reply, int type, const char
     snprintf(what, sizeof what, "answers %s with %.300s", command,
              error ? reply->str : "something else than Redis would");
     refuse(store, error ? ERR_UNAVAILABLE : ERR_PROTOCOL,
-           reply_is_error(reply, "NOAUTH") ? "start it without a password" : "", what);
+           reply_is_error(reply, "NOAUTH") ? "set redis_password_file to a file with its password"
+           : reply_is_error(reply, "NOPERM")
+               ? "let its user do that: `inkling keys redis` writes an ACL with all that is needed"
+               : "",
+           what);
     return false;
 }
 
@@ -152,8 +157,21 @@ static void on_client_id(store_t *store, call_t *call, redisReply *reply) {
         go_up(store);
 }
 
+static void on_auth(store_t *store, call_t *call, redisReply *reply) {
+    char what[128];
+    (void)call;
+    if (reply->type == REDIS_REPLY_STATUS)
+        return;
+    snprintf(what, sizeof what, "refuses the user %.64s and its password", store->user);
+    refuse(store, ERR_INVALID, "redis_user and the file of redis_password_file must be its own",
+           what);
+}
+
 void handshake_start(store_t *store) {
     store->state = STORE_CHECKING;
+    if (store->password)
+        call_own(store, on_auth, NO_SCRIPT,
+                 (const char *[]){"AUTH", store->user, store->password, NULL});
     call_own(store, on_info, NO_SCRIPT, (const char *[]){"INFO", NULL});
     call_own(store, on_config, NO_SCRIPT,
              (const char *[]){"CONFIG", "GET", settings[0].name, settings[1].name, settings[2].name,

@@ -70,6 +70,9 @@ typedef struct {
 err_code_t store_new(bus_loop_t *loop, const char *address, const store_script_t *scripts,
                      size_t script_count, const store_events_t *events, void *arg, store_t **store,
                      err_t *err);
+// Credentials (Redis' ACL) for every connection, copied; to be called before the loop runs. Without
+// them none are sent. Wrong ones are told as a server that is otherwise, and tried again.
+void store_login(store_t *store, const char *user, const char *password);
 // Calls in flight get ERR_CANCELLED; no event comes. Not to be called from a store's callback.
 void store_destroy(store_t **store);
 bool store_is_up(const store_t *store);

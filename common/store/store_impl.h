@@ -28,6 +28,7 @@ typedef enum { STORE_AWAY, STORE_CONNECTING, STORE_CHECKING, STORE_UP } store_st
 struct store {
     bus_loop_t *loop;
     char *address;
+    char *user, *password; // or NULL
     const store_script_t *scripts;
     size_t script_count, loads; // loads: SCRIPT LOAD whose answers are to come
     char (*digests)[DIGEST_SIZE + 1];

@@ -1,5 +1,7 @@
-// keys init, client, show: who may reach the stack from other hosts.
+// keys init, client, redis, show: who may reach the stack from other hosts.
 #include "cli_impl.h"
+
+#include "base/fs.h"
 #include "sec/sec.h"
 #include "table_impl.h"
 
@@ -37,6 +39,25 @@ err_code_t verb_keys_client(cli_t *cli, int *exit_code, err_t *err) {
         printf("%s may connect with the key in %s\n", name, path);
     free(beside);
     free(path);
+    return code;
+}
+
+err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    char *acl = cli_absolute(cli->call.arguments[0]), *password = NULL;
+    bool made;
+    err_code_t code = sec_redis_init(cli->conf.keys, acl, &made, err);
+    if (code == ERR_OK)
+        password = fs_join(cli->conf.keys, "redis.password");
+    if (code == ERR_OK && say_is_json())
+        say_json(json_pack("{s:o, s:o, s:b}", "password_file", say_json_text(password), "acl_file",
+                           say_json_text(acl), "made", made));
+    else if (code == ERR_OK)
+        printf("start Redis with --aclfile %s, and the dispatcher "
+               "with\nINKLING_REDIS_PASSWORD_FILE=%s\n",
+               acl, password);
+    free(password);
+    free(acl);
     return code;
 }
 

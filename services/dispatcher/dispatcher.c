@@ -1,6 +1,7 @@
 #include "dispatcher/dispatcher.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "sweep_impl.h"
 #include "workers_impl.h"
@@ -9,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DRAIN_MS 2000 // for answers on their way
+#define PASSWORD_MAX 1024
+#define DRAIN_MS     2000 // for answers on their way
 
 // --- Answers
 // -------------------------------------------------------------------------------------
@@ -176,6 +178,26 @@ static char *own_endpoint(const conf_t *conf) {
     return is_first ? mem_dup(conf->dispatcher) : conf_endpoint(conf->home, conf->name);
 }
 
+// One line; *password stays NULL when no file is named.
+static err_code_t read_password(const char *path, char **password, err_t *err) {
+    void *bytes;
+    size_t size;
+    if (!path[0])
+        return ERR_OK;
+    err_code_t code = fs_read(path, PASSWORD_MAX, &bytes, &size, err);
+    if (code) {
+        err_context(err, "redis_password_file");
+        return err_remedy(err, "give a file that holds nothing but the password of Redis");
+    }
+    char *text = bytes;
+    text[strcspn(text, "\r\n")] = 0;
+    *password = text;
+    if (text[0])
+        return ERR_OK;
+    err_set(err, ERR_INVALID, "redis_password_file: %s is empty", path);
+    return err_remedy(err, "give a file that holds nothing but the password of Redis");
+}
+
 static err_code_t open_store(dispatcher_t *d, err_t *err) {
     static const store_script_t scripts[] = {
 #define X(name, sort) {#name, script_##name},
@@ -183,7 +205,18 @@ static err_code_t open_store(dispatcher_t *d, err_t *err) {
 #undef X
     };
     static const store_events_t events = {on_up, on_down};
-    return store_new(d->loop, d->conf->redis, scripts, SCRIPT_COUNT, &events, d, &d->store, err);
+    char *password = NULL;
+    err_code_t code = read_password(d->conf->redis_password_file, &password, err);
+    if (code == ERR_OK)
+        code =
+            store_new(d->loop, d->conf->redis, scripts, SCRIPT_COUNT, &events, d, &d->store, err);
+    if (password) {
+        if (code == ERR_OK)
+            store_login(d->store, d->conf->redis_user, password);
+        explicit_bzero(password, strlen(password));
+    }
+    free(password);
+    return code;
 }
 
 static void dispatcher_stop(void *self) {

@@ -40,7 +40,7 @@ static void wrong_settings(void **state) {
     refused((const char *[]){"--cluster-enabled", "yes", NULL}, ERR_UNSUPPORTED, "cluster",
             "cluster-enabled no");
     refused((const char *[]){"--requirepass", "secret", NULL}, ERR_UNAVAILABLE, "NOAUTH",
-            "without a password");
+            "redis_password_file");
 }
 
 static void settings_put_right(void **state) {
