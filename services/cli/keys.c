@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define KEY_FILE_MAX 4096
 
 err_code_t verb_keys_init(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
@@ -28,12 +31,37 @@ err_code_t verb_keys_init(cli_t *cli, int *exit_code, err_t *err) {
     return ERR_OK;
 }
 
+// The whole file to standard output, by way of one that is gone again.
+static err_code_t print_key(const char *path, err_t *err) {
+    void *bytes;
+    size_t size;
+    err_code_t code = fs_read(path, KEY_FILE_MAX, &bytes, &size, err);
+    unlink(path);
+    if (code)
+        return code;
+    fwrite(bytes, 1, size, stdout);
+    explicit_bzero(bytes, size);
+    free(bytes);
+    return ERR_OK;
+}
+
 err_code_t verb_keys_client(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     const char *name = cli->call.arguments[0], *given = call_text(&cli->call, "file");
+    bool print = given && strcmp(given, "-") == 0;
+    if (print && say_is_json()) {
+        err_set(err, ERR_USAGE, "--file - and --json both want standard output");
+        return err_remedy(err, "give the path of a file");
+    }
     char *beside = mem_format("%s.key", name), *path = cli_absolute(given ? given : beside);
+    if (print) {
+        free(path);
+        path = mem_format("%s/.%ld.key", cli->conf.keys, (long)getpid());
+    }
     err_code_t code = sec_client_new(cli->conf.keys, name, path, err);
-    if (code == ERR_OK && say_is_json())
+    if (code == ERR_OK && print)
+        code = print_key(path, err);
+    else if (code == ERR_OK && say_is_json())
         say_json(json_pack("{s:s, s:o}", "client", name, "file", say_json_text(path)));
     else if (code == ERR_OK)
         printf("%s may connect with the key in %s\n", name, path);
@@ -46,7 +74,9 @@ err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     char *acl = cli_absolute(cli->call.arguments[0]), *password = NULL;
     bool made;
-    err_code_t code = sec_redis_init(cli->conf.keys, acl, &made, err);
+    err_code_t code = sec_init(cli->conf.keys, &made, err);
+    if (code == ERR_OK)
+        code = sec_redis_init(cli->conf.keys, acl, &made, err);
     if (code == ERR_OK)
         password = fs_join(cli->conf.keys, "redis.password");
     if (code == ERR_OK && say_is_json())
