@@ -13,6 +13,8 @@ const store_script_t rig_scripts[] = {
     [BROKEN] = {"broken", "#!lua\nlocal x = nil; return x.field"},
     [FILL] = {"fill", "#!lua\nreturn redis.call('SET', KEYS[1], ARGV[1])"},
     [NEST] = {"nest", "#!lua\nreturn {1, {'two', false}, {err = 'STALE inside'}}"},
+    [PAIR] = {"pair", "#!lua\nredis.call('SET', KEYS[1], ARGV[1])\n"
+                      "return redis.call('INCRBY', KEYS[1], 1)"},
     [BACKWARD] = {"backward", "#!lua flags=allow-oom\nreturn redis.call('DEL', KEYS[1])"},
 };
 

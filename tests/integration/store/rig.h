@@ -13,7 +13,7 @@
 
 #define PATIENCE_MS 20000
 
-enum { ADD, ECHO, CODES, BROKEN, FILL, NEST, BACKWARD, SCRIPT_COUNT };
+enum { ADD, ECHO, CODES, BROKEN, FILL, NEST, BACKWARD, PAIR, SCRIPT_COUNT };
 extern const store_script_t rig_scripts[SCRIPT_COUNT];
 
 typedef struct {
