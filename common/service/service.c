@@ -209,6 +209,18 @@ static err_code_t check_name(const char *name, err_t *err) {
     return err_remedy(err, "use 1 to 32 letters, digits, dots, dashes, underscores"), ERR_USAGE;
 }
 
+// Each %h becomes the host's name up to its first dot.
+static void put_host(char **name) {
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    host[strcspn(host, ".")] = 0;
+    for (char *at; (at = strstr(*name, "%h")) != NULL;) {
+        char *whole = mem_format("%.*s%s%s", (int)(at - *name), *name, host, at + 2);
+        free(*name);
+        *name = whole;
+    }
+}
+
 static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err) {
     err_code_t code = conf_load(&service->conf, argc, argv, err);
     if (code)
@@ -224,6 +236,7 @@ static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err)
         free(conf->name);
         conf->name = mem_dup(service->ops->program);
     }
+    put_host(&conf->name);
     log_level_t level;
     bool json = strcmp(conf->log_format, "json") == 0;
     if (!log_level_parse(conf->log_level, &level))

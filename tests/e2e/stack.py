@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -99,6 +100,12 @@ def until(what, condition, patience=PATIENCE):
             return value
         time.sleep(0.05)
     raise Failed(f"{what}: not within {patience} s")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class StackTest(unittest.TestCase):

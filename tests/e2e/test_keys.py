@@ -10,13 +10,7 @@ import unittest
 import msgpack
 import zmq
 
-from stack import Stack, StackTest, until
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from stack import Stack, StackTest, free_port, until
 
 
 def read_key(path):
@@ -193,13 +187,14 @@ class Keys(StackTest):
 
     def test_a_worker_elsewhere(self):
         """It shows up, and it comes back after the dispatcher was killed."""
-        far = Stack(dispatcher=self.endpoint(), client_key=self.key, name="far-0")
+        far = Stack(dispatcher=self.endpoint(), client_key=self.key, name="far-%h")  # %h: this host
+        name = "far-" + socket.gethostname().split(".")[0]
         program = os.path.join(os.path.dirname(os.environ["INKLING_BIN"] + "/"), "inkling-trainer")
         with open(far.path("log"), "w") as log:
             worker = subprocess.Popen([program], env=far.environ, stdout=log, stderr=log)
         try:
             def here():
-                return "far-0" in [w["worker"] for w in self.stack.ask("workers") if w["state"] == "idle"]
+                return name in [w["worker"] for w in self.stack.ask("workers") if w["state"] == "idle"]
             until("the far worker is here", here, 60)
             self.stack.kill("dispatcher")
             time.sleep(0.2)
