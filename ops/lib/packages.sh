@@ -3,9 +3,6 @@
 # Programs and libraries that the build needs.
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev
 libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev"
-# Libraries that the built programs run with.
-LIBRARY_PACKAGES="libzmq5 libczmq4 libmsgpackc2 libhiredis0.14 libvips42 libdnnl2 libjpeg62-turbo libssl3 libjansson4
-libgomp1"
 # Programs that the stack runs.
 RUN_PACKAGES="redis-server"
 # What the tests need on top.
