@@ -192,7 +192,7 @@ static void random_bytes_are_harmless(void **state) {
     proto_bytes_t image = scene_image(&scene, 2);
     buf_t header;
     encode(PROTO_header, &(proto_header_t){.v = 1, .type = "classify", .id = 9}, &header);
-    enum { ROUNDS = 600 };
+    enum { ROUNDS = 600, WINDOW = 200 }; // a client may leave 256 answers unread, see bus.h
     for (uint32_t round = 0; round < ROUNDS; round++) {
         philox_t random = philox(3, round, 0, 0, 0);
         uint8_t head[256], noise[512], *file = mem_alloc(image.size);
@@ -210,9 +210,9 @@ static void random_bytes_are_harmless(void **state) {
             {head, size}, {noise, round % 3 == 1 ? random.v[2] % 500 : 0}, {file, image.size}};
         send_frames(raw, parts, 3);
         free(file);
+        for (int i = 0; i < WINDOW && round % WINDOW == WINDOW - 1; i++)
+            receive(raw); // each one gets some answer
     }
-    for (int i = 0; i < ROUNDS; i++)
-        receive(raw); // each one gets some answer
     zsock_destroy(&raw);
     check_serves(&scene);
     buf_release(&header);
