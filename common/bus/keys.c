@@ -18,7 +18,6 @@ static struct {
     sec_pair_t server;
     sec_client_t client;
     sec_guests_t *guests;
-    char *folder;
     bus_loop_t *loop;
     zsock_t *zap;
     int64_t told_ms;

@@ -1,6 +1,7 @@
 """A whole stack under a folder of its own, brought up, driven and taken down by the program `inkling`."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -51,6 +52,17 @@ class Stack:
         if got != code:
             raise Failed(f"{args}: exit {got} instead of {code}: {out} {err}")
         return document
+
+    def train_long(self, words, epochs, least_s, *more):
+        """Trains with more and more epochs until a run takes so long, whatever the machine's speed, so that there is
+        time to kill something in its middle: the words of that run, and its result. words: up to --epochs."""
+        while True:
+            begin = time.monotonic()
+            result = self.ask(*words, epochs, *more)
+            took = time.monotonic() - begin
+            if took >= least_s:
+                return (*words, epochs), result
+            epochs = math.ceil(epochs * max(1.2, least_s / took))
 
     def up(self):
         code, out, err = self.run("up", "--detach", "--wait-ms", PATIENCE * 1000)

@@ -1,11 +1,9 @@
 """docker-compose.yml, for real where there is a Docker engine: what its head says, scaling, and kills in mid-job."""
 
-import math
 import os
 import pathlib
 import shutil
 import subprocess
-import time
 import unittest
 
 from stack import PATIENCE, Stack, free_port, until
@@ -43,13 +41,7 @@ class Compose(unittest.TestCase):
         cls.host.environ["INKLING_CLIENT_KEY"] = cls.key("laptop")
         cls.compose("run", "--rm", "cli", "demo-data", "/images/demo", "--count", "120")
         cls.compose("run", "--rm", "cli", "ingest", "/images/demo", "--name", "demo")
-        epochs, took = 30, 0
-        while took < LONG_S:
-            cls.train = (*TRAIN, epochs)
-            begin = time.monotonic()
-            cls.undisturbed = cls.host.ask(*cls.train, "--model", "undisturbed")
-            took = time.monotonic() - begin
-            epochs = math.ceil(epochs * max(1.2, LONG_S / took))
+        cls.train, cls.undisturbed = cls.host.train_long(TRAIN, 30, LONG_S, "--model", "undisturbed")
 
     @classmethod
     def compose(cls, *words):

@@ -1,7 +1,6 @@
 """Whatever is killed in the middle of a job, the job succeeds with exactly the result of an undisturbed run."""
 
 import json
-import math
 import os
 import random
 import signal
@@ -25,13 +24,7 @@ class Crashes(StackTest):
         images = cls.stack.path("images")
         cls.stack.ask("demo-data", images, "--count", 400, "--seed", 9)
         cls.stack.ask("ingest", images, "--name", "heads", "--size", 48)
-        epochs, took = 6, 0
-        while took < LONG_S:
-            cls.train = (*TRAIN, epochs)
-            begin = time.monotonic()
-            cls.undisturbed = cls.stack.ask(*cls.train, "--model", "undisturbed")
-            took = time.monotonic() - begin
-            epochs = math.ceil(epochs * max(1.2, LONG_S / took))
+        cls.train, cls.undisturbed = cls.stack.train_long(TRAIN, 6, LONG_S, "--model", "undisturbed")
 
     def show(self, job):
         """The job, or nothing while the dispatcher is away."""
