@@ -129,6 +129,8 @@ static void put_way(buf_t *out, const proto_message_t *about) {
                                        [PROTO_BY_DISPATCHER] = "dispatcher →",
                                        [PROTO_BY_GATEWAY_CLIENT] = "client → gateway",
                                        [PROTO_BY_GATEWAY] = "gateway →",
+                                       [PROTO_BY_BLOB_CLIENT] = "client or worker → blobs",
+                                       [PROTO_BY_BLOBS] = "blobs →",
                                        [PROTO_BY_ADMIN] = "anybody → the service's own socket",
                                        [PROTO_BY_ANY] = "anybody →",
                                        [PROTO_BY_PART] = "",
@@ -162,6 +164,8 @@ static const char *heading_of(proto_sender_t sender) {
         return "## Reference: workers and the dispatcher";
     case PROTO_BY_GATEWAY_CLIENT:
         return "## Reference: the gateway";
+    case PROTO_BY_BLOB_CLIENT:
+        return "## Reference: blobs";
     case PROTO_BY_ADMIN:
         return "## Reference: every service's own socket";
     case PROTO_BY_ANY:
@@ -208,9 +212,10 @@ static void put_limits(buf_t *out) {
         "| header | %u bytes |\n| body | %u MiB |\n| nesting inside one frame | %d levels |\n"
         "| values inside one frame, keys counted | %u |\n"
         "| names and ids | %d bytes |\n| texts for people | %d bytes |\n"
-        "| body of a job | %d bytes |\n| leases of one worker | %d |\n\n",
+        "| body of a job | %d bytes |\n| leases of one worker | %d |\n"
+        "| piece of a blob | %d bytes |\n\n",
         PROTO_HEADER_MAX, PROTO_MESSAGE_MAX >> 20, PROTO_DEPTH_MAX, PROTO_VALUES_MAX,
-        PROTO_NAME_MAX, PROTO_TEXT_MAX, PROTO_BODY_MAX, PROTO_LEASES_MAX);
+        PROTO_NAME_MAX, PROTO_TEXT_MAX, PROTO_BODY_MAX, PROTO_LEASES_MAX, PROTO_PIECE_MAX);
 }
 
 static err_code_t put_example(buf_t *out, const char *folder, const char *name, err_t *err) {

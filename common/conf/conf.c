@@ -307,6 +307,7 @@ static err_code_t load(conf_t *conf, int *argc, char **argv, err_t *skipped, err
         char *run = conf_run_folder(home);
         fill_place(&conf->dispatcher, conf_endpoint(home, "dispatcher"));
         fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
+        fill_place(&conf->blobs, conf_endpoint(home, "blobs"));
         fill_place(&conf->redis, fs_join(run, "redis.sock"));
         fill_place(&conf->files, fs_join(home, "files"));
         fill_place(&conf->keys, fs_join(home, "keys"));

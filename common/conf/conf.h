@@ -23,7 +23,7 @@ typedef struct {
 // stays in order
 // (*argc and argv are changed; argv[0] stays), "--" ends options and stays. Unknown keys of the
 // file, wrong values and missing arguments are ERR_USAGE naming them and where they stand. home,
-// dispatcher, gateway, redis, files and keys come out filled in (absolute). conf is to be released
+// dispatcher, gateway, blobs, redis, files and keys come out filled in (absolute). conf is to be released
 // after success and after failure.
 err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err);
 // The same for one who needs only where the stack is: what is wrong in the file or the environment

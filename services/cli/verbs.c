@@ -64,7 +64,7 @@ bool verb_in_list(const char *list, const char *word) {
 static bool takes_setting(const verb_t *verb, const char *name) {
     if (verb->run == verb_up)
         return strcmp(name, "name") != 0;
-    return verb_in_list("home dispatcher gateway files", name);
+    return verb_in_list("home dispatcher gateway blobs files", name);
 }
 
 typedef struct {
