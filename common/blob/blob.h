@@ -1,0 +1,75 @@
+// Blobs: files by their SHA-256. The blobs service (services/blobs) keeps them below the stack's
+// files and serves them to clients and to workers that do not share that folder; here is their side
+// of it.
+//
+//   <files>/blobs/ab/abcd…   a whole blob, checked against its name before it got it
+//   <files>/blobs/new/…      whole, but a loss of power may take it: until the next blob.sync
+//   <files>/blobs/part/…     pieces so far; goes on where it ends, after whatever interruption
+//
+// A handle is one connection, used by one thread at a time. Requests are in flight side by side, a
+// few MiB of them; what was unanswered when a connection broke is sent again. Nothing is lost and
+// nothing doubled by that: pieces know their place.
+#ifndef INKLING_BLOB_BLOB_H
+#define INKLING_BLOB_BLOB_H
+
+#include "base/err.h"
+#include "digest/digest.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct blob blob_t;
+
+// Asked about ten times a second while waiting; true ends the call with ERR_CANCELLED. May be NULL.
+typedef bool (*blob_stop_fn)(void *arg);
+
+typedef struct {
+    const char *endpoint; // of the blobs service
+    int64_t patience_ms;  // without any answer for so long: ERR_UNAVAILABLE; 0: waits for ever
+    blob_stop_fn stop;
+    void *arg;
+} blob_options_t;
+
+err_code_t blob_open(const blob_options_t *options, blob_t **blob, err_t *err);
+void blob_close(blob_t **blob); // allows *blob == NULL
+
+// --- Sending
+
+// Of count digests (any number) sets missing[i] where the service does not have it.
+err_code_t blob_missing(blob_t *blob, const char (*digests)[DIGEST_HEX_SIZE], size_t count,
+                        bool *missing, err_t *err);
+// Sends bytes whose digest is known, whole, whether they are there or not. Returns as soon as the
+// request is on its way; the bytes are copied. ERR_TOO_LARGE: more than a piece (use
+// blob_put_file).
+err_code_t blob_put_bytes(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const void *bytes,
+                          size_t size, err_t *err);
+// Sends what the service does not have of a file that has that digest (its caller says). Goes on
+// where an earlier attempt ended. ERR_CORRUPT: the file changes, or never had that digest. sent
+// (may be NULL) grows by the bytes that went over the wire.
+err_code_t blob_put_file(blob_t *blob, const char *path, const char digest[DIGEST_HEX_SIZE],
+                         uint64_t *sent, err_t *err);
+// Waits for the answers to all puts. The first refusal is returned; err names the digest.
+err_code_t blob_flush(blob_t *blob, err_t *err);
+// blob_flush, and then all that was put is on disk.
+err_code_t blob_sync(blob_t *blob, err_t *err);
+// A whole, synced blob becomes the stack's file of that path (relative; "models/…/model.json").
+err_code_t blob_place(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const char *path,
+                      err_t *err);
+
+// --- Fetching
+
+// The blob with that digest, at `to` when it returns: written beside it, checked, renamed.
+// remote_path: where the stack has it, or NULL for an upload. Goes on where an earlier attempt
+// ended; of several processes that fetch to the same place one does and the others wait.
+// ERR_NOT_FOUND: the stack does not have it; ERR_CORRUPT: it has something else.
+err_code_t blob_get_file(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const char *remote_path,
+                         const char *to, err_t *err);
+
+// --- Places
+
+// "<files>/blobs/ab/abcd…"; malloc'ed.
+char *blob_path(const char *files, const char digest[DIGEST_HEX_SIZE]);
+// 64 small hex digits.
+bool blob_digest_valid(const char *digest);
+
+#endif
