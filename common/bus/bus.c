@@ -241,7 +241,8 @@ static err_code_t read_header(bus_socket_t *socket, zframe_t *frame, bus_message
     message->id = header.id;
     message->deadline_ms = header.deadline_ms;
     if (header.v != PROTO_VERSION) {
-        err_set(err, ERR_UNSUPPORTED, "header: protocol version %llu; this build speaks %d",
+        err_set(err, ERR_UNSUPPORTED,
+                "header of %.64s: protocol version %llu; this build speaks %d", header.type,
                 (unsigned long long)header.v, PROTO_VERSION);
         return err_remedy(err, "use the same release on both sides"), ERR_UNSUPPORTED;
     }
@@ -252,19 +253,21 @@ static err_code_t read_header(bus_socket_t *socket, zframe_t *frame, bus_message
 
 static void complain(bus_socket_t *socket, const bus_message_t *message, const err_t *err) {
     if (may_complain(socket))
-        log_warn("dropped a message that breaks the protocol: %s", err->message);
+        log_warn("dropped a message that breaks the protocol: %s%s%s", err->message,
+                 err->remedy[0] ? "; " : "", err->remedy);
     if (socket->router)
         bus_reply_error(socket, message, err);
 }
 
-// frames: identity of a router first, then header, body, attachments.
-static void handle(bus_socket_t *socket, zmsg_t *frames) {
+// frames: identity of a router first, then header, body, attachments. What cannot be read is
+// complained of; the error is returned where another release answers, which it will not cease to.
+static err_code_t handle(bus_socket_t *socket, zmsg_t *frames, err_t *failure) {
     bus_message_t message = {.received_ms = clock_mono_ms()};
     err_t err;
     zframe_t *frame = zmsg_first(frames);
     if (socket->router && frame) {
         if (zframe_size(frame) > sizeof message.peer.id)
-            return;
+            return ERR_OK;
         message.peer.size = (unsigned char)zframe_size(frame);
         memcpy(message.peer.id, zframe_data(frame), zframe_size(frame));
         frame = zmsg_next(frames);
@@ -273,11 +276,15 @@ static void handle(bus_socket_t *socket, zmsg_t *frames) {
     if (!frame) {
         err_set(&err, ERR_PROTOCOL, "a message without a header");
         complain(socket, &message, &err);
-        return;
+        return ERR_OK;
     }
     if (read_header(socket, frame, &message, &err) != ERR_OK) {
-        complain(socket, &message, &err);
-        return;
+        bool told = !socket->router && failure && err.code == ERR_UNSUPPORTED;
+        if (told)
+            *failure = err;
+        else
+            complain(socket, &message, &err);
+        return told ? ERR_UNSUPPORTED : ERR_OK;
     }
     frame = zmsg_next(frames);
     if (frame)
@@ -289,7 +296,7 @@ static void handle(bus_socket_t *socket, zmsg_t *frames) {
                 "%zu attachments and a body of %zu bytes; the limits are %d and %u", count,
                 message.body.size, BUS_ATTACHMENTS_MAX, PROTO_MESSAGE_MAX);
         complain(socket, &message, &err);
-        return;
+        return ERR_OK;
     }
     proto_bytes_t *attachments =
         proto_arena_alloc(socket->arena, (count + 1) * sizeof *attachments);
@@ -298,6 +305,7 @@ static void handle(bus_socket_t *socket, zmsg_t *frames) {
     message.attachments = attachments;
     message.attachment_count = count;
     socket->fn(socket->arg, socket, &message);
+    return ERR_OK;
 }
 
 static zmsg_t *receive_now(bus_socket_t *socket) {
@@ -313,7 +321,7 @@ static void socket_ready(void *arg) {
         zmsg_t *frames = receive_now(socket);
         if (!frames)
             break;
-        handle(socket, frames);
+        handle(socket, frames, NULL);
         zmsg_destroy(&frames);
     }
     socket->busy = false;
@@ -329,9 +337,9 @@ err_code_t bus_receive(bus_socket_t *socket, int64_t timeout_ms, bus_message_fn 
         if (frames) {
             socket->fn = fn;
             socket->arg = arg;
-            handle(socket, frames);
+            err_code_t code = handle(socket, frames, err);
             zmsg_destroy(&frames);
-            return ERR_OK;
+            return code;
         }
         int64_t left = end - clock_mono_ms();
         if (left <= 0)

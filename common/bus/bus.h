@@ -37,7 +37,8 @@ typedef void (*bus_message_fn)(void *arg, bus_socket_t *socket, const bus_messag
 // folder's mode guards it. A process may have the stack's keys, to serve: then whoever comes over
 // tcp has to show a key that the folder lets in, and the loop's thread checks it. And it may have a
 // client's key, to connect: then it talks to that key's stack alone. Without keys tcp is plain, and
-// bound on loopback only. Call each at most once, bus_keys_end() after the last socket.
+// bound on loopback only. Call each at most once, bus_keys_end() after the last socket; then it may
+// begin anew.
 err_code_t bus_keys_serve(bus_loop_t *loop, const char *folder, err_t *err);
 err_code_t bus_keys_connect(const char *file, err_t *err);
 void bus_keys_end(void);
@@ -76,7 +77,8 @@ void bus_reply_error_to(bus_socket_t *socket, const bus_peer_t *peer, uint64_t i
                         const err_t *err);
 
 // For sockets without a loop: waits for the next message and calls fn with it; ERR_TIMEOUT if there
-// is none, ERR_DENIED when the other side refuses the connection for good.
+// is none, ERR_DENIED when the other side refuses the connection for good, ERR_UNSUPPORTED when it
+// speaks another version of the protocol.
 err_code_t bus_receive(bus_socket_t *socket, int64_t timeout_ms, bus_message_fn fn, void *arg,
                        err_t *err);
 

@@ -41,8 +41,8 @@ static void mismatch(trouble_t *trouble) {
     } else {
         err_set(&trouble->err, ERR_DENIED, "%s wants a key, and this client has none",
                 trouble->endpoint);
-        err_remedy(&trouble->err, "set INKLING_CLIENT_KEY to the file that `inkling keys client "
-                                  "NAME` writes on the stack's host");
+        err_remedy(&trouble->err, "`inkling keys client NAME` on the stack's host writes one, for "
+                                  "`inkling stack add … --key FILE` or INKLING_CLIENT_KEY");
     }
 }
 

@@ -138,8 +138,13 @@ static const void *keyed(proto_type_t type, const void *message, proto_job_submi
 }
 
 static err_code_t away(const client_t *client, int64_t timeout_ms, err_t *err) {
+    const char *endpoint = client->endpoints[client->current];
     err_set(err, ERR_UNAVAILABLE, "no answer from %s at %s within %.1f s", client->service,
-            client->endpoints[client->current], (double)timeout_ms / 1000);
+            endpoint, (double)timeout_ms / 1000);
+    if (strncmp(endpoint, "tcp://", 6) == 0)
+        return err_remedy(err, "is that the address, and does the stack run there? on its host "
+                               "`inkling status` tells"),
+               ERR_UNAVAILABLE;
     return err_remedy(err, "is the stack up? `inkling status` tells, `inkling up` starts it"),
            ERR_UNAVAILABLE;
 }
