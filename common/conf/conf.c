@@ -138,9 +138,30 @@ static char *trim(char *text) {
     return text;
 }
 
-static err_code_t read_line(conf_t *conf, char *line, const char *path, int number, err_t *err) {
-    char where[PATH_MAX + 32];
-    snprintf(where, sizeof where, "%s:%d", path, number);
+// Which settings a file may have.
+typedef bool (*takes_fn)(const char *key);
+
+// What the others are found by is in none.
+static bool in_home_file(const char *key) {
+    return strcmp(key, "home") != 0 && strcmp(key, "stack") != 0;
+}
+
+static bool in_stack_file(const char *key) {
+    return strcmp(key, "dispatcher") == 0 || strcmp(key, "gateway") == 0 ||
+           strcmp(key, "blobs") == 0 || strcmp(key, "client_key") == 0;
+}
+
+static err_code_t unknown_key(const char *where, const char *key, takes_fn takes, err_t *err) {
+    err_set(err, ERR_USAGE, "%s: unknown setting '%s'", where, key);
+    if (takes == in_stack_file)
+        return err_remedy(err, "the file of a stack has dispatcher, gateway, blobs, client_key");
+    if (strcmp(key, "stack") == 0)
+        return err_remedy(err, "`inkling stack use NAME` makes a stack the command line's");
+    return err_remedy(err, "`inkling help up` or `inkling-dispatcher --help` lists the settings");
+}
+
+static err_code_t read_line(conf_t *conf, char *line, const char *where, takes_fn takes,
+                            err_t *err) {
     char *hash = strchr(line, '#');
     if (hash)
         *hash = 0;
@@ -155,32 +176,112 @@ static err_code_t read_line(conf_t *conf, char *line, const char *path, int numb
     *equals = 0;
     char *key = trim(line);
     for (size_t i = 0; i < SETTING_COUNT; i++)
-        if (strcmp(settings[i].name, key) == 0 && strcmp(key, "home") != 0)
+        if (strcmp(settings[i].name, key) == 0 && takes(key))
             return assign(conf, &settings[i], trim(equals + 1), where, err);
-    err_set(err, ERR_USAGE, "%s: unknown setting '%s'", where, key);
-    return err_remedy(err, "`inkling help up` or `inkling-dispatcher --help` lists the settings"),
-           ERR_USAGE;
+    return unknown_key(where, key, takes, err);
 }
 
-static err_code_t read_file(conf_t *conf, err_t *skipped, err_t *err) {
-    char *path = fs_join(conf->home, "inkling.conf");
+// ERR_NOT_FOUND: there is no such file; conf is as it was.
+static err_code_t read_file(conf_t *conf, const char *path, takes_fn takes, err_t *skipped,
+                            err_t *err) {
     void *bytes = NULL;
     size_t size;
     err_t failure = {0};
     err_code_t code = fs_read(path, FILE_LIMIT, &bytes, &size, &failure);
-    if (code == ERR_NOT_FOUND) {
-        free(path);
-        return ERR_OK;
-    }
+    if (code == ERR_NOT_FOUND)
+        return code;
     code = bear(code, &failure, skipped, err);
     char *rest = bytes, *line;
     for (int number = 1; code == ERR_OK && (line = strsep(&rest, "\n")) != NULL; number++) {
-        code = read_line(conf, line, path, number, &failure);
+        char where[PATH_MAX + 32];
+        snprintf(where, sizeof where, "%s:%d", path, number);
+        code = read_line(conf, line, where, takes, &failure);
         code = bear(code, &failure, skipped, err);
     }
     free(bytes);
+    return code;
+}
+
+static err_code_t read_home_file(conf_t *conf, err_t *skipped, err_t *err) {
+    char *path = fs_join(conf->home, "inkling.conf");
+    err_code_t code = read_file(conf, path, in_home_file, skipped, err);
+    free(path);
+    return code == ERR_NOT_FOUND ? ERR_OK : code;
+}
+
+// --- Remote stacks
+// ---------------------------------------------------------------------------------
+
+static err_code_t check_complete(const conf_t *conf, const char *path, err_t *err) {
+    const char *missing = !conf->dispatcher[0] ? "dispatcher"
+                          : !conf->gateway[0]  ? "gateway"
+                          : !conf->blobs[0]    ? "blobs"
+                                               : NULL;
+    if (!missing)
+        return ERR_OK;
+    err_set(err, ERR_INVALID, "%s does not tell '%s'", path, missing);
+    return err_remedy(err,
+                      "add the line, or the stack anew: `inkling stack rm %s`, then `inkling "
+                      "stack add`",
+                      conf->stack);
+}
+
+static err_code_t no_such_stack(const conf_t *conf, bool given, err_t *err) {
+    err_set(err, ERR_NOT_FOUND, "there is no stack '%s' under %s/stacks", conf->stack, conf->home);
+    if (!given)
+        return err_remedy(err, "it was the one of `inkling stack use`: `inkling stack use local` "
+                               "goes back to that of this host");
+    return err_remedy(err,
+                      "`inkling stack list` lists them, `inkling stack add %s "
+                      "tcp://HOST:PORT --key FILE` adds it",
+                      conf->stack);
+}
+
+// The places of a remote stack, all of them: what inkling.conf says is of the stack under home.
+static err_code_t read_stack_file(conf_t *conf, bool given, err_t *err) {
+    err_code_t code = conf_stack_check(conf->stack, err);
+    if (code)
+        return code;
+    char *path = conf_stack_path(conf->home, conf->stack, "");
+    char **places[] = {&conf->dispatcher, &conf->gateway, &conf->blobs, &conf->client_key};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        set_text(places[i], "");
+    free(conf->files);
+    conf->files = conf_stack_path(conf->home, conf->stack, ".files");
+    code = read_file(conf, path, in_stack_file, NULL, err);
+    if (code == ERR_NOT_FOUND)
+        no_such_stack(conf, given, err);
+    if (code == ERR_OK)
+        code = check_complete(conf, path, err);
+    if (code == ERR_OK && conf->client_key[0] && conf->client_key[0] != '/') {
+        char *key = conf_stack_path(conf->home, conf->client_key, "");
+        free(conf->client_key);
+        conf->client_key = key;
+    }
     free(path);
     return code;
+}
+
+err_code_t conf_stack_read(const char *home, const char *name, conf_t *conf, err_t *err) {
+    set_defaults(conf);
+    set_text(&conf->home, home);
+    set_text(&conf->stack, name);
+    return read_stack_file(conf, true, err);
+}
+
+// Settles conf->stack, the name as given, and reads its file if it is a remote one.
+static err_code_t read_stack(conf_t *conf, conf_stack_t which, err_t *err) {
+    bool given = conf->stack[0] != 0;
+    if (which == CONF_STACK_HOME)
+        return ERR_OK;
+    if (!given && which == CONF_STACK_CURRENT) {
+        char *current = conf_stack_current(conf->home);
+        set_text(&conf->stack, current ? current : "");
+        free(current);
+    }
+    if (strcmp(conf->stack, CONF_STACK_LOCAL) == 0)
+        set_text(&conf->stack, "");
+    return conf->stack[0] ? read_stack_file(conf, given, err) : ERR_OK;
 }
 
 // --- Options
@@ -207,21 +308,21 @@ static const setting_t *option_setting(const char *arg, const char **value) {
     return NULL;
 }
 
-// Applies the options to conf; with home_only nothing but --home, and the arguments stay as they
-// are.
-static err_code_t read_options(conf_t *conf, int *argc, char **argv, bool home_only, err_t *err) {
+// Applies the options to conf; at first nothing but --home and --stack, and the arguments stay as
+// they are.
+static err_code_t read_options(conf_t *conf, int *argc, char **argv, bool first, err_t *err) {
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         const char *value = NULL;
         const setting_t *setting = NULL;
         if (strcmp(argv[i], "--") == 0) {
-            while (!home_only && i < *argc)
+            while (!first && i < *argc)
                 argv[kept++] = argv[i++];
             break;
         }
         setting = option_setting(argv[i], &value);
         if (!setting) {
-            if (!home_only)
+            if (!first)
                 argv[kept++] = argv[i];
             continue;
         }
@@ -235,13 +336,13 @@ static err_code_t read_options(conf_t *conf, int *argc, char **argv, bool home_o
         }
         if (!value)
             value = argv[++i];
-        if (home_only && strcmp(setting->name, "home") != 0)
+        if (first && in_home_file(setting->name))
             continue;
         err_code_t code = assign(conf, setting, value, where, err);
         if (code)
             return code;
     }
-    if (!home_only) {
+    if (!first) {
         *argc = kept;
         argv[kept] = NULL;
     }
@@ -264,10 +365,12 @@ static err_code_t make_absolute(char **path, err_t *err) {
     return ERR_OK;
 }
 
+// Where all else is found: home, and the name of the stack as it was given.
 static err_code_t find_home(conf_t *conf, int *argc, char **argv, err_t *err) {
-    const char *value = getenv("INKLING_HOME");
+    const char *value = getenv("INKLING_HOME"), *stack = getenv("INKLING_STACK");
     if (value && *value)
         set_text(&conf->home, value);
+    set_text(&conf->stack, stack ? stack : "");
     err_code_t code = read_options(conf, argc, argv, true, err);
     if (code)
         return code;
@@ -292,41 +395,49 @@ static void fill_place(char **at, char *value) {
     }
 }
 
-static err_code_t load(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err) {
+static err_code_t fill_places(conf_t *conf, err_t *err) {
+    const char *home = conf->home;
+    char *run = conf_run_folder(home);
+    fill_place(&conf->dispatcher, conf_endpoint(home, "dispatcher"));
+    fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
+    fill_place(&conf->blobs, conf_endpoint(home, "blobs"));
+    fill_place(&conf->redis, fs_join(run, "redis.sock"));
+    fill_place(&conf->files, fs_join(home, "files"));
+    fill_place(&conf->keys, fs_join(home, "keys"));
+    free(run);
+    err_code_t code = make_absolute(&conf->files, err);
+    return code ? code : make_absolute(&conf->keys, err);
+}
+
+err_code_t conf_load_client(conf_t *conf, conf_stack_t which, int *argc, char **argv,
+                            err_t *skipped, err_t *err) {
+    if (skipped)
+        *skipped = (err_t){0};
     set_defaults(conf);
     err_code_t code = find_home(conf, argc, argv, err);
-    char *home = code ? NULL : mem_dup(conf->home);
+    char *home = mem_dup(conf->home), *stack = NULL;
     if (code == ERR_OK)
-        code = read_file(conf, skipped, err);
+        code = read_home_file(conf, skipped, err);
     if (code == ERR_OK)
+        code = read_stack(conf, which, err);
+    if (code == ERR_OK) {
+        stack = mem_dup(conf->stack);
         code = read_environment(conf, skipped, err);
+    }
     if (code == ERR_OK)
         code = read_options(conf, argc, argv, false, err);
     if (code == ERR_OK) {
         set_text(&conf->home, home);
-        char *run = conf_run_folder(home);
-        fill_place(&conf->dispatcher, conf_endpoint(home, "dispatcher"));
-        fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
-        fill_place(&conf->blobs, conf_endpoint(home, "blobs"));
-        fill_place(&conf->redis, fs_join(run, "redis.sock"));
-        fill_place(&conf->files, fs_join(home, "files"));
-        fill_place(&conf->keys, fs_join(home, "keys"));
-        free(run);
-        code = make_absolute(&conf->files, err);
-        if (code == ERR_OK)
-            code = make_absolute(&conf->keys, err);
+        set_text(&conf->stack, stack);
+        code = fill_places(conf, err);
     }
     free(home);
+    free(stack);
     return code;
 }
 
 err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err) {
-    return load(conf, argc, argv, NULL, err);
-}
-
-err_code_t conf_load_lenient(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err) {
-    *skipped = (err_t){0};
-    return load(conf, argc, argv, skipped, err);
+    return conf_load_client(conf, CONF_STACK_GIVEN, argc, argv, NULL, err);
 }
 
 void conf_help(buf_t *out) {

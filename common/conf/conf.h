@@ -1,5 +1,6 @@
-// Settings of a process: defaults, then <home>/inkling.conf, then INKLING_* variables, then
-// options; later wins. And the places of a stack that follow from its home.
+// Settings of a process: defaults, then <home>/inkling.conf, then the file of the remote stack that
+// it works with, if any, then INKLING_* variables, then options; later wins. And the places of a
+// stack that follow from its home.
 #ifndef INKLING_CONF_CONF_H
 #define INKLING_CONF_CONF_H
 
@@ -22,13 +23,23 @@ typedef struct {
 // Reads everything. argv: the program's arguments; options of the table are taken out, the rest
 // stays in order
 // (*argc and argv are changed; argv[0] stays), "--" ends options and stays. Unknown keys of the
-// file, wrong values and missing arguments are ERR_USAGE naming them and where they stand. home,
-// dispatcher, gateway, blobs, redis, files and keys come out filled in (absolute). conf is to be released
+// file, wrong values and missing arguments are ERR_USAGE naming them and where they stand; a stack
+// that nobody has added is ERR_NOT_FOUND. home, dispatcher, gateway, blobs, redis, files and keys
+// come out filled in (absolute), stack as the name of a remote one or "". conf is to be released
 // after success and after failure.
 err_code_t conf_load(conf_t *conf, int *argc, char **argv, err_t *err);
-// The same for one who needs only where the stack is: what is wrong in the file or the environment
-// is left at its default, and *skipped tells the first of it (code ERR_OK: nothing is wrong).
-err_code_t conf_load_lenient(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err);
+
+typedef enum {
+    CONF_STACK_GIVEN,   // INKLING_STACK or --stack; without them the one under home
+    CONF_STACK_CURRENT, // without them the one of `inkling stack use`
+    CONF_STACK_HOME     // the one under home; conf.stack comes out as it was given
+} conf_stack_t;
+
+// The same for a client. skipped: NULL, or for one who needs only where the stack is: then what is
+// wrong in inkling.conf or the environment is left at its default, and *skipped tells the first of
+// it (code ERR_OK: nothing is wrong).
+err_code_t conf_load_client(conf_t *conf, conf_stack_t which, int *argc, char **argv,
+                            err_t *skipped, err_t *err);
 void conf_release(conf_t *conf);
 
 // "  --lease-ms N   INKLING_LEASE_MS   a lease not … (default 15000)" for all settings.
@@ -44,5 +55,25 @@ char *conf_endpoint(const char *home, const char *name);
 char *conf_control_endpoint(const char *home, const char *name);
 // Makes home and its run folder (0700; refuses a run folder that belongs to somebody else).
 err_code_t conf_make_home(const char *home, err_t *err);
+
+// Remote stacks that this home knows:
+//   <home>/stacks/NAME         key = value: dispatcher, gateway, blobs, and client_key, where a
+//                              relative path is one below <home>/stacks
+//   <home>/stacks/NAME.key     the key with which to connect
+//   <home>/stacks/NAME.files/  copies of that stack's files on this host
+//   <home>/stacks/current      name of the one that the command line means where none is given
+#define CONF_STACK_LOCAL    "local" // the name of the stack under home
+#define CONF_STACK_NAME_MAX 48
+
+// 1 … CONF_STACK_NAME_MAX of [A-Za-z0-9_-], beginning with none of "_-": ERR_USAGE. So no name is
+// that of another stack's key.
+err_code_t conf_stack_check(const char *name, err_t *err);
+// "<home>/stacks/<name><suffix>"; malloc'ed.
+char *conf_stack_path(const char *home, const char *name, const char *suffix);
+// Reads the file of that stack alone: home, stack, the addresses, client_key and files; the rest is
+// at its default. conf is to be released after success and after failure.
+err_code_t conf_stack_read(const char *home, const char *name, conf_t *conf, err_t *err);
+// The name in the file `current`; malloc'ed; NULL: the one under home.
+char *conf_stack_current(const char *home);
 
 #endif

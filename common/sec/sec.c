@@ -111,3 +111,12 @@ err_code_t sec_client(const char *path, sec_client_t *client, err_t *err) {
     explicit_bzero(&file, sizeof file);
     return code;
 }
+
+err_code_t sec_client_copy(const char *path, const char *to, err_t *err) {
+    key_file_t file;
+    err_code_t code = key_file_read(path, "client", &file, err);
+    if (code == ERR_OK)
+        code = key_file_write(to, &file, err);
+    explicit_bzero(&file, sizeof file);
+    return code;
+}

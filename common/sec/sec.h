@@ -36,6 +36,8 @@ err_code_t sec_server(const char *folder, sec_pair_t *pair, err_t *err);
 err_code_t sec_client_new(const char *folder, const char *name, const char *file, err_t *err);
 // Reads a client's file.
 err_code_t sec_client(const char *file, sec_client_t *client, err_t *err);
+// Writes a copy of it, after the same checks. ERR_CONFLICT: something is there already.
+err_code_t sec_client_copy(const char *file, const char *to, err_t *err);
 
 // The password of the stack's Redis, in <folder>/redis.password (0600), made unless it is there;
 // and Redis' ACL file, which lets the user `inkling` with that password, and nobody else, do what

@@ -75,7 +75,7 @@ void service_fail(service_t *service, const err_t *err) {
     bus_loop_stop(service->loop);
 }
 
-static void drain(service_t *service) {
+void service_drain(service_t *service) {
     if (service->draining)
         return;
     service->draining = true;
@@ -156,7 +156,7 @@ static void on_control(void *arg, bus_socket_t *socket, const bus_message_t *mes
     case PROTO_service_drain: {
         proto_ok_t ok = {0};
         bus_reply(socket, message, PROTO_ok, &ok);
-        drain(service);
+        service_drain(service);
         return;
     }
     default: {
@@ -182,7 +182,7 @@ static void on_signal(void *arg, int events) {
         bus_loop_stop(service->loop);
         return;
     }
-    drain(service);
+    service_drain(service);
 }
 
 // Before any thread exists, so that all inherit the mask.
@@ -221,6 +221,16 @@ static void put_host(char **name) {
     }
 }
 
+// Only workers join a stack from elsewhere.
+static err_code_t check_stack(const service_t *service, err_t *err) {
+    const char *program = service->ops->program;
+    if (!service->conf.stack[0] || service->ops->joins)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "inkling-%s is of the stack of its own host, and cannot join '%s'",
+            program, service->conf.stack);
+    return err_remedy(err, "unset INKLING_STACK, or leave out --stack"), ERR_USAGE;
+}
+
 static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err) {
     err_code_t code = conf_load(&service->conf, argc, argv, err);
     if (code)
@@ -246,6 +256,8 @@ static err_code_t settle(service_t *service, int *argc, char **argv, err_t *err)
         return err_set(err, ERR_USAGE, "log_format is '%s'; use text or json", conf->log_format);
     code = check_name(conf->name, err);
     if (code == ERR_OK)
+        code = check_stack(service, err);
+    if (code == ERR_OK)
         log_setup(conf->name, level, json);
     return code;
 }
@@ -265,6 +277,11 @@ static err_code_t start(service_t *service, const void *arg, err_t *err) {
     char *endpoint = conf_control_endpoint(service->conf.home, service->conf.name);
     code = bus_router_new(service->loop, endpoint, on_control, service, &service->control, err);
     free(endpoint);
+    if (code == ERR_CONFLICT) {
+        err_set(err, ERR_CONFLICT, "a service of the name %s runs already under %s",
+                service->conf.name, service->conf.home);
+        err_remedy(err, "end that one first, or give this one another --name");
+    }
     return code ? code : service->ops->start(service, arg, &service->self, err);
 }
 

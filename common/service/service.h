@@ -20,6 +20,7 @@ typedef struct service service_t;
 typedef struct {
     const char *program; // "dispatcher": default name of the instance
     const char *about;   // one line for --help
+    bool joins;          // it may work for a remote stack (the setting `stack`)
     // Makes *self; called with the loop not yet running. arg is that of service_main().
     err_code_t (*start)(service_t *service, const void *arg, void **self, err_t *err);
     // Does the service do its work? detail says why not, or what it does (UTF-8).
@@ -42,6 +43,8 @@ err_code_t service_listen(service_t *service, bus_socket_t *router, const char *
                           err_t *err);
 // Where clients reach it, for status; copied.
 void service_set_endpoint(service_t *service, const char *endpoint);
+// As if it were told to by a signal; nothing when it drains already.
+void service_drain(service_t *service);
 void service_drained(service_t *service);
 // Ends the loop with exit code 1 after logging err: for failures that only a restart mends.
 void service_fail(service_t *service, const err_t *err);

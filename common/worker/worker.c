@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include "attempt_impl.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "metric/metric.h"
 #include "service/service.h"
@@ -19,6 +20,7 @@
 #define REJECTS_MAX 64    // jobs being given back at once; more are not answered: their leases end
 #define RELEASE_MS  30000 // for children that give their job back
 #define TELL_MS     10000 // for telling the rest after that
+#define IDLE_MS     200   // the time without a job is looked at this often
 #define BYE_MS      2000  // for the answer to the last word
 
 // Attempts by outcome; the names are those that attempts end with.
@@ -68,6 +70,7 @@ typedef struct {
     ended_t recent[RECENT_MAX];
     size_t recent_next;
     call_t bye;
+    int64_t idle_since_ms; // without a job; holds while count is 0
     bool draining, said_bye, drained;
     stats_t stats;
 } worker_t;
@@ -231,14 +234,27 @@ static void sweep(void *arg) {
         else
             worker->attempts[kept++] = worker->attempts[i];
     worker->count = kept;
-    if (kept == 0 && before > 0)
+    if (kept == 0 && before > 0) {
         malloc_trim(0); // what a flood of events took
+        worker->idle_since_ms = clock_mono_ms();
+    }
     drain_if_idle(worker);
 }
 
 static void on_over(void *arg) {
     worker_t *worker = arg;
     bus_loop_defer(service_loop(worker->service), sweep, worker);
+}
+
+// Whether the dispatcher answers or not: nobody has work for it.
+static void look_if_idle(void *arg) {
+    worker_t *worker = arg;
+    int64_t limit_ms = 1000 * worker->conf->idle_exit_s;
+    if (worker->draining || worker->count > 0 || clock_mono_ms() - worker->idle_since_ms < limit_ms)
+        return;
+    log_info("no job for %lld s (idle_exit_s): this worker ends",
+             (long long)worker->conf->idle_exit_s);
+    service_drain(worker->service);
 }
 
 // --- The service
@@ -299,6 +315,7 @@ static err_code_t worker_start(service_t *service, const void *arg, void **self,
     worker->arena = proto_arena_new();
     conf_t for_children = *worker->conf;
     for_children.name = (char *)(uintptr_t)service_name(service);
+    for_children.stack = (char *)""; // what its file says is in the other settings
     worker->env = settings_environment(&for_children);
     err_code_t code = make_boot(worker, err);
     if (code == ERR_OK)
@@ -320,6 +337,9 @@ static err_code_t worker_start(service_t *service, const void *arg, void **self,
                                     .over = on_over,
                                     .arg = worker,
                                     .arena = worker->arena};
+    worker->idle_since_ms = clock_mono_ms();
+    if (worker->conf->idle_exit_s > 0)
+        bus_loop_timer(service_loop(service), IDLE_MS, IDLE_MS, look_if_idle, worker);
     *self = worker;
     return ERR_OK;
 }
@@ -354,6 +374,7 @@ static void worker_metrics(void *self, buf_t *out) {
 int worker_main(int argc, char **argv, const worker_spec_t *spec) {
     const service_ops_t ops = {.program = spec->program,
                                .about = spec->about,
+                               .joins = true,
                                .start = worker_start,
                                .ready = worker_ready,
                                .metrics = worker_metrics,

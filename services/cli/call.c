@@ -174,6 +174,9 @@ static err_code_t unknown_option(const verb_t *verb, const char *text, err_t *er
     char word[64], meant[64];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text, "="), text);
     err_set(err, ERR_USAGE, "`inkling %s` has no option %s", verb->words, word);
+    if (strcmp(word, "--stack") == 0)
+        return err_remedy(err, "it is about %s; leave --stack out",
+                          verb_is_about_stacks(verb) ? "all of them" : "the stack of this host");
     if (nearest(word + strspn(word, "-"), option_names, (void *)verb, meant))
         return err_remedy(err, "did you mean --%s? `inkling help %s` lists its options", meant,
                           verb->words);
@@ -237,7 +240,7 @@ static err_code_t read_option(call_t *call, const char *text, const char *next, 
 
 // May stand before the command, where only what all commands take is known.
 static bool global_takes_value(const char *arg) {
-    return verb_in_list("--home --dispatcher --gateway --files", arg);
+    return verb_in_list("--home --stack --dispatcher --gateway --blobs --files", arg);
 }
 
 // Index of the first argument from `from` on that is no option; count if there is none.

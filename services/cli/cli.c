@@ -141,7 +141,35 @@ static settings_t settings_of(const call_t *call) {
         return SETTINGS_NONE;
     if (verb == verb_completion)
         return strcmp(call->arguments[0], "bash") == 0 ? SETTINGS_NONE : SETTINGS_LENIENT;
+    if (verb_is_about_stacks(call->verb))
+        return SETTINGS_LENIENT;
     return verb == verb_down || verb == verb_status ? SETTINGS_LENIENT : SETTINGS_ALL;
+}
+
+// Health checks and what starts, ends or opens the stack of this host are about that one, also
+// while the command line has another one in mind.
+static bool is_local(const call_t *call) {
+    return verb_is_local(call->verb) || call_text(call, "service");
+}
+
+static conf_stack_t stack_of(const call_t *call) {
+    bool names_them =
+        verb_is_about_stacks(call->verb) ||
+        (call->verb->run == verb_completion && strcmp(call->arguments[0], "stacks") == 0);
+    return names_them || is_local(call) ? CONF_STACK_HOME : CONF_STACK_CURRENT;
+}
+
+// But who names another one means it.
+static err_code_t check_stack(const cli_t *cli, err_t *err) {
+    const char *stack = cli->conf.stack;
+    if (!is_local(&cli->call) || !stack[0] || strcmp(stack, CONF_STACK_LOCAL) == 0)
+        return ERR_OK;
+    err_set(err, ERR_USAGE,
+            call_text(&cli->call, "service")
+                ? "`inkling %s --service` is about the stack of this host, not about '%s'"
+                : "`inkling %s` is about the stack of this host, not about '%s'",
+            cli->call.verb->words, stack);
+    return err_remedy(err, "unset INKLING_STACK, or leave out --stack");
 }
 
 // Settings come from the file, the environment, and those options that are settings.
@@ -153,13 +181,13 @@ static err_code_t load_settings(cli_t *cli, err_t *err) {
             return err_set(err, ERR_USAGE, "more than %d settings are given", CLI_SETTINGS_MAX);
         argv[argc++] = *setting;
     }
-    if (settings_of(&cli->call) == SETTINGS_ALL)
-        return conf_load(&cli->conf, &argc, argv, err);
-    err_t skipped;
-    err_code_t code = conf_load_lenient(&cli->conf, &argc, argv, &skipped, err);
+    bool lenient = settings_of(&cli->call) == SETTINGS_LENIENT;
+    err_t skipped = {0};
+    err_code_t code = conf_load_client(&cli->conf, stack_of(&cli->call), &argc, argv,
+                                       lenient ? &skipped : NULL, err);
     if (code == ERR_OK && skipped.code)
         say_warning(&skipped);
-    return code;
+    return code ? code : check_stack(cli, err);
 }
 
 static err_code_t run(cli_t *cli, int argc, char **argv, int *exit_code, err_t *err) {

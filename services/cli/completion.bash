@@ -15,6 +15,7 @@ _inkling_names() { # WHAT [--home DIR …]
     case $what in
     *DATASET* | --dataset) "${COMP_WORDS[0]}" completion datasets "$@" 2>/dev/null ;;
     *MODEL* | --model | --init) "${COMP_WORDS[0]}" completion models "$@" 2>/dev/null ;;
+    STACK | --stack) "${COMP_WORDS[0]}" completion stacks "$@" 2>/dev/null ;;
     ID) "${COMP_WORDS[0]}" completion jobs "$@" 2>/dev/null ;;
     esac
 }
@@ -43,9 +44,9 @@ _inkling() {
         if [[ -n $skip ]]; then
             [[ $skip == value ]] || place+=("$skip" "$word")
             skip=""
-        elif [[ $word == --@(home|dispatcher|gateway|files) ]]; then
+        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|files) ]]; then
             skip=$word
-        elif [[ $word == --@(home|dispatcher|gateway|files)=* ]]; then
+        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|files)=* ]]; then
             place+=("$word")
         elif [[ $word == -* ]]; then
             [[ $word == *=* || " ${_inkling_flags[${verb:-help}]-} " == *" $word "* ]] || skip=value

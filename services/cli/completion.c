@@ -2,6 +2,7 @@
 #include "completion_impl.h"
 
 #include "cli_impl.h"
+#include "remote_impl.h"
 
 #include <string.h>
 
@@ -120,6 +121,8 @@ err_code_t verb_completion(cli_t *cli, int *exit_code, err_t *err) {
         code = put_models(cli, &text, err);
     } else if (strcmp(what, "jobs") == 0) {
         code = put_jobs(cli, &text, err);
+    } else if (strcmp(what, "stacks") == 0) {
+        stacks_complete(cli->conf.home, &text);
     } else {
         err_set(err, ERR_USAGE, "there is no completion for '%s'", what);
         code = err_remedy(err, "`inkling completion bash` prints that of bash");

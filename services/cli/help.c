@@ -61,6 +61,8 @@ static void put_options(buf_t *out, const verb_t *verb) {
     for (size_t i = 0; verb_option(verb, i, &option); i++) {
         bool shared = option.origin == OPTION_OWN && verb_in_list("json help", option.field->name);
         const char *wanted = shared ? "Of every command:" : heads[option.origin];
+        if (option.origin == OPTION_SETTING && verb->run == verb_worker)
+            wanted = "Settings of the worker (also as INKLING_NAME, or in <home>/inkling.conf):";
         if (option.origin == OPTION_SETTING && verb->run == verb_up)
             wanted = "Settings of the services (also as INKLING_NAME, or in <home>/inkling.conf):";
         if (strcmp(wanted, head) != 0)
@@ -99,7 +101,9 @@ static const char general_head[] =
 
 static const char general_tail[] =
     "\n`inkling help COMMAND` explains one. --json anywhere: one JSON document on stdout.\n"
-    "The stack is the one of INKLING_HOME, or --home DIR; default ~/.inkling.\n\n"
+    "The stack is the one of INKLING_HOME, or --home DIR; default ~/.inkling. One on another "
+    "host:\n"
+    "`inkling stack add`, then --stack NAME, or INKLING_STACK, or `inkling stack use`.\n\n"
     "Exit codes: 0 done, 1 the job or some images failed or the state of a thing forbids it, 2 "
     "wrong usage, 3 not found (a path "
     "too),\n"

@@ -1,9 +1,14 @@
 // up, down, status.
 #include "cli_impl.h"
+#include "remote_impl.h"
+#include "service/question.h"
 #include "stack/stack.h"
 #include "table_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define REMOTE_MS 2000 // for each service of a remote stack
 
 // --- status
 
@@ -70,8 +75,85 @@ static bool anybody_answers(const json_t *status) {
     return false;
 }
 
+// --- status of a remote stack, and of one service
+
+static void print_remote(const char *stack, const remote_t *remote) {
+    table_t *table = table_new("service|state|address|detail");
+    for (int i = 0; i < REMOTE_COUNT; i++) {
+        const remote_service_t *service = &remote->services[i];
+        table_cell(table, SAY_BOLD, "%s", service->name);
+        table_cell(table, service->ready ? SAY_GOOD : SAY_BAD, "%s",
+                   service->ready     ? "ready"
+                   : service->answers ? "not ready"
+                                      : "away");
+        table_cell(table, SAY_PLAIN, "%s", service->endpoint);
+        table_cell(table, SAY_DIM, "%s", remote_detail(service));
+    }
+    table_print(&table, NULL);
+    printf("\nstack %s", stack);
+    if (remote->workers >= 0)
+        printf(", %lld worker%s", (long long)remote->workers, remote->workers == 1 ? "" : "s");
+    puts("");
+}
+
+static void remote_status(const cli_t *cli, int *exit_code) {
+    remote_t remote;
+    remote_ask(&cli->conf, REMOTE_COUNT, REMOTE_MS, &remote);
+    bool ready = remote_ready(&remote);
+    if (say_is_json())
+        say_json(json_pack("{s:s, s:b, s:o, s:o}", "stack", cli->conf.stack, "ready", ready,
+                           "services", remote_json(&remote), "workers",
+                           remote.workers < 0 ? json_null() : json_integer(remote.workers)));
+    else
+        print_remote(cli->conf.stack, &remote);
+    *exit_code = ready ? 0 : 4;
+    if (!ready && !say_is_json())
+        fprintf(stderr, "Not all of the stack is ready.\n");
+}
+
+// Redis has no socket of the services' kind: it is found in the whole picture.
+static char *redis_words(const conf_t *conf, bool *ready) {
+    bool all;
+    json_t *status = stack_status(conf, &all);
+    const json_t *redis = json_object_get(status, "redis");
+    *ready = json_is_true(json_object_get(redis, "ready"));
+    const char *detail = text_of(redis, "detail");
+    char *words = mem_format("%s%s%s", *ready ? "ready" : "not ready", *detail ? ": " : "", detail);
+    json_decref(status);
+    return words;
+}
+
+static err_code_t service_status(cli_t *cli, const char *name, int *exit_code, err_t *err) {
+    proto_service_state_t state;
+    bool ready;
+    char *words = NULL;
+    if (strcmp(name, "redis") == 0) {
+        words = redis_words(&cli->conf, &ready);
+    } else {
+        err_code_t code = question_state(cli->conf.home, name, cli->arena, &state, err);
+        if (code)
+            return code;
+        ready = state.ready;
+        words = question_words(&state);
+    }
+    if (say_is_json())
+        say_json(json_pack("{s:o, s:b, s:o}", "name", say_json_text(name), "ready", ready, "detail",
+                           say_json_text(words)));
+    else
+        puts(words);
+    free(words);
+    *exit_code = ready ? 0 : 4;
+    return ERR_OK;
+}
+
 err_code_t verb_status(cli_t *cli, int *exit_code, err_t *err) {
-    (void)err;
+    const char *service = call_text(&cli->call, "service");
+    if (service)
+        return service_status(cli, service, exit_code, err);
+    if (cli->conf.stack[0]) {
+        remote_status(cli, exit_code);
+        return ERR_OK;
+    }
     bool ready;
     json_t *status = stack_status(&cli->conf, &ready);
     bool up = stack_is_up(cli->conf.home) || anybody_answers(status);

@@ -60,11 +60,26 @@ bool verb_in_list(const char *list, const char *word) {
     return false;
 }
 
-// `up` hands all settings to the services; the others need to find the stack.
+// `up` and `worker` hand all settings to the services; the others need to find the stack. A remote
+// one is not for those that are about the one of this host.
 static bool takes_setting(const verb_t *verb, const char *name) {
+    if (verb->run == verb_worker)
+        return true;
     if (verb->run == verb_up)
-        return strcmp(name, "name") != 0;
+        return !verb_in_list("name stack idle_exit_s", name);
+    if (verb_is_about_stacks(verb))
+        return strcmp(name, "home") == 0;
+    if (strcmp(name, "stack") == 0)
+        return !verb_is_local(verb);
     return verb_in_list("home dispatcher gateway blobs files", name);
+}
+
+bool verb_is_local(const verb_t *verb) {
+    return verb->run == verb_up || verb->run == verb_down || strncmp(verb->words, "keys ", 5) == 0;
+}
+
+bool verb_is_about_stacks(const verb_t *verb) {
+    return strncmp(verb->words, "stack ", 6) == 0;
 }
 
 typedef struct {

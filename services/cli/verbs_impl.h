@@ -39,6 +39,11 @@ const char *verb_choices(const verb_t *verb, const option_t *option);
 // Is word one of those in list, separated by spaces?
 bool verb_in_list(const char *list, const char *word);
 
+// Is it about the stack of this host, whatever remote one is chosen?
+bool verb_is_local(const verb_t *verb);
+// Is it one of those that manage remote stacks, and ask none for themselves?
+bool verb_is_about_stacks(const verb_t *verb);
+
 // A bound or default, whole numbers with all their digits: 9007199254740992, 1e-12.
 #define VERB_NUMBER_SIZE 32
 void verb_number(double value, char text[VERB_NUMBER_SIZE]);

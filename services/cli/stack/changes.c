@@ -63,7 +63,8 @@ static void compare_environment(const words_t *words, buf_t *changes) {
 #define S(type, field, def, min, max, doc) #field,
     static const char *const names[] = {CONF_SETTINGS(S)};
 #undef S
-    static const char places[] = "home name files redis"; // the options say where they are
+    static const char places[] =
+        "home stack name files redis idle_exit_s"; // the options say where they are
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[64];
         snprintf(name, sizeof name, "INKLING_%s", names[i]);

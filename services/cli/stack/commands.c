@@ -92,17 +92,25 @@ static err_code_t redis_command(const stack_up_t *up, command_t *command, err_t 
     return code;
 }
 
+char *stack_program(const char *name, err_t *err) {
+    char *program = spawn_sibling(name);
+    if (program && access(program, X_OK) == 0)
+        return program;
+    err_set(err, ERR_NOT_FOUND, "the program %s is not there", program ? program : name);
+    err_remedy(err, "it belongs beside this program: build or install it");
+    free(program);
+    return NULL;
+}
+
 static err_code_t service_command(const stack_up_t *up, int index, command_t *command, err_t *err) {
     const stack_row_t *row = &stack_rows[index];
-    command->program = spawn_sibling(row->program);
-    if (!command->program || access(command->program, X_OK) != 0) {
-        err_set(err, ERR_NOT_FOUND, "the program %s is not there",
-                command->program ? command->program : row->program);
-        return err_remedy(err, "it belongs beside this program: build or install it");
-    }
-    const char *words[] = {row->program,    "--home",  up->conf->home,  "--name",
-                           row->name,       "--files", up->conf->files, "--redis",
-                           up->conf->redis, NULL};
+    command->program = stack_program(row->program, err);
+    if (!command->program)
+        return ERR_NOT_FOUND;
+    // Workers of the stack stay, however idle; the setting is for those that join it.
+    const char *words[] = {
+        row->program,    "--home",  up->conf->home,  "--name",        row->name, "--files",
+        up->conf->files, "--redis", up->conf->redis, "--idle-exit-s", "0",       NULL};
     add(command, words);
     for (char *const *setting = up->settings; setting && *setting; setting++)
         if (command_hands_on(*setting))

@@ -52,6 +52,10 @@ err_code_t stack_down(const conf_t *conf, int *stopped, err_t *err);
 // Redis that is not of this home's own is as ready as the dispatcher says.
 json_t *stack_status(const conf_t *conf, bool *ready);
 
+// Path of a program that belongs beside this one; malloc'ed; NULL with ERR_NOT_FOUND: it is not
+// there.
+char *stack_program(const char *name, err_t *err);
+
 // A supervisor, or a service of a killed one, runs.
 bool stack_is_up(const char *home);
 

@@ -34,7 +34,7 @@ expect() { # LINE WORDS…: pressing tab at the end of LINE offers exactly WORDS
 }
 
 COMP_WORDBREAKS=$' \t\n"\'><=;|&(:@'
-expect "inkling st" status
+expect "inkling st" status stack
 expect "inkling dow" down
 expect "inkling job c" cancel
 expect "inkling job show " 12 13 21
@@ -52,8 +52,10 @@ expect "inkling classify --model fac" faces faces@1 faces@2
 expect "inkling classify a.jpg b" # files: bash's own part
 expect "inkling ingest --detach --fit cr" crop
 expect "inkling help mod" models model
-expect "inkling completion " bash datasets models jobs
+expect "inkling completion " bash datasets models jobs stacks
 expect "inkling completion d" datasets
+expect "inkling stack " add list use rm
+expect "inkling worker " trainer ingest
 expect "inkling compl" completion
 expect "inkling help compl" completion
 expect "inkling frobnicate "

@@ -343,7 +343,7 @@ static void mistakes_are_named(void **state) {
     start_service(&stack, 0);
     await_ready(&stack, 0);
     assert_int_equal(run(&stack, 0, "--log-level=info", NULL, text), 1); // the name is taken
-    assert_non_null(strstr(text, "another process"));
+    assert_non_null(strstr(text, "runs already under"));
     await_ready(&stack, 0); // and the first one did not notice
     free(text);
     close_stack(&stack);

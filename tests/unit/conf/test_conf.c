@@ -109,6 +109,10 @@ static void mistakes_are_named(void **state) {
     conf_release(&conf);
 }
 
+static err_code_t load_lenient(conf_t *conf, int *argc, char **argv, err_t *skipped, err_t *err) {
+    return conf_load_client(conf, CONF_STACK_CURRENT, argc, argv, skipped, err);
+}
+
 static void who_needs_only_the_places_bears_mistakes(void **state) {
     (void)state;
     conf_t conf;
@@ -120,7 +124,7 @@ static void who_needs_only_the_places_bears_mistakes(void **state) {
     assert_non_null(strstr(err.remedy, "inkling help up"));
     conf_release(&conf);
     setenv("INKLING_LEASE_MS", "x", 1);
-    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
+    assert_int_equal(load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
     assert_int_equal(skipped.code, ERR_USAGE);
     assert_non_null(strstr(skipped.message, "inkling.conf:2")); // the first
     assert_int_equal(conf.lease_ms, 5000);
@@ -130,15 +134,148 @@ static void who_needs_only_the_places_bears_mistakes(void **state) {
     conf_release(&conf);
     unsetenv("INKLING_LEASE_MS");
     write_file("lease_ms = 5000\n");
-    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
+    assert_int_equal(load_lenient(&conf, &argc, argv, &skipped, &err), ERR_OK);
     assert_int_equal(skipped.code, ERR_OK);
     conf_release(&conf);
     argv[1] = "--slots=many";
     argc = 2;
     argv[2] = NULL;
-    assert_int_equal(conf_load_lenient(&conf, &argc, argv, &skipped, &err), ERR_USAGE);
+    assert_int_equal(load_lenient(&conf, &argc, argv, &skipped, &err), ERR_USAGE);
     conf_release(&conf);
 }
+
+// --- Remote stacks
+
+static void write_stack(const char *name, const char *text) {
+    char *path = conf_stack_path(home, name, "");
+    char *folder = fs_join(home, "stacks");
+    assert_int_equal(fs_mkdirs(folder, NULL), ERR_OK);
+    assert_int_equal(fs_write(path, text, strlen(text), NULL), ERR_OK);
+    free(folder);
+    free(path);
+}
+
+static err_code_t load_as(conf_t *conf, conf_stack_t which, const char *option, err_t *err) {
+    char *argv[] = {"program", (char *)(uintptr_t)option, NULL};
+    int argc = option ? 2 : 1;
+    return conf_load_client(conf, which, &argc, argv, NULL, err);
+}
+
+static void assert_below_home(const char *path, const char *tail) {
+    char *wanted = fs_join(home, tail);
+    assert_string_equal(path, wanted);
+    free(wanted);
+}
+
+#define LAB "dispatcher = tcp://lab:1\ngateway = tcp://lab:2\nblobs = tcp://lab:3\n"
+
+static void a_remote_stack_stands_between_file_and_environment(void **state) {
+    (void)state;
+    conf_t conf;
+    err_t err;
+    write_file(
+        "files = /local\ngateway = ipc:///local\nclient_key = /local.key\nlease_ms = 2000\n");
+    write_stack("lab", LAB "client_key = lab.key\n");
+    assert_int_equal(load_as(&conf, CONF_STACK_GIVEN, "--stack=lab", &err), ERR_OK);
+    assert_string_equal(conf.stack, "lab");
+    assert_string_equal(conf.dispatcher, "tcp://lab:1");
+    assert_string_equal(conf.gateway, "tcp://lab:2");
+    assert_string_equal(conf.blobs, "tcp://lab:3");
+    assert_below_home(conf.client_key, "stacks/lab.key");
+    assert_below_home(conf.files, "stacks/lab.files"); // not the local stack's
+    assert_int_equal(conf.lease_ms, 2000);
+    conf_release(&conf);
+    setenv("INKLING_STACK", "lab", 1);
+    setenv("INKLING_GATEWAY", "tcp://else:9", 1);
+    assert_int_equal(load_as(&conf, CONF_STACK_GIVEN, "--files=/cache", &err), ERR_OK);
+    assert_string_equal(conf.stack, "lab");
+    assert_string_equal(conf.dispatcher, "tcp://lab:1");
+    assert_string_equal(conf.gateway, "tcp://else:9");
+    assert_string_equal(conf.files, "/cache");
+    conf_release(&conf);
+    unsetenv("INKLING_GATEWAY");
+    assert_int_equal(load_as(&conf, CONF_STACK_GIVEN, "--stack=local", &err), ERR_OK);
+    assert_string_equal(conf.stack, "");
+    assert_string_equal(conf.client_key, "/local.key");
+    conf_release(&conf);
+    unsetenv("INKLING_STACK");
+}
+
+static void the_current_stack_is_the_command_lines_alone(void **state) {
+    (void)state;
+    conf_t conf;
+    err_t err;
+    write_stack("lab", LAB);
+    write_stack("other", LAB);
+    write_stack("current", "lab\n");
+    assert_int_equal(load_as(&conf, CONF_STACK_GIVEN, NULL, &err), ERR_OK);
+    assert_string_equal(conf.stack, "");
+    conf_release(&conf);
+    assert_int_equal(load_as(&conf, CONF_STACK_HOME, NULL, &err), ERR_OK);
+    assert_string_equal(conf.stack, "");
+    assert_below_home(conf.files, "files");
+    conf_release(&conf);
+    assert_int_equal(load_as(&conf, CONF_STACK_CURRENT, NULL, &err), ERR_OK);
+    assert_string_equal(conf.stack, "lab");
+    assert_string_equal(conf.client_key, "");
+    conf_release(&conf);
+    assert_int_equal(load_as(&conf, CONF_STACK_CURRENT, "--stack=other", &err), ERR_OK);
+    assert_string_equal(conf.stack, "other");
+    conf_release(&conf);
+    assert_int_equal(load_as(&conf, CONF_STACK_HOME, "--stack=nowhere", &err), ERR_OK);
+    assert_string_equal(conf.stack, "nowhere"); // as it was given, and with no effect
+    assert_below_home(conf.files, "files");
+    conf_release(&conf);
+}
+
+static void mistakes_about_stacks_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *option, *culprit, *remedy;
+        err_code_t code;
+    } cases[] = {
+        {"--stack=gone", "no stack 'gone'", "inkling stack add", ERR_NOT_FOUND},
+        {"--stack=../lab", "'../lab'", "letters", ERR_USAGE},
+        {"--stack=-x", "'-x'", "letters", ERR_USAGE},
+        {"--stack=lab.key", "'lab.key'", "letters", ERR_USAGE},
+        {"--stack=current", "'current'", "choose another", ERR_USAGE},
+        {"--stack=less", "stacks/less does not tell 'blobs'", "inkling stack rm less", ERR_INVALID},
+        {"--stack=more", "stacks/more:4: unknown setting 'files'", "client_key", ERR_USAGE},
+        {"--stack=odd", "stacks/odd:1", "key = value", ERR_USAGE},
+        {NULL, "no stack 'past'", "inkling stack use local", ERR_NOT_FOUND},
+    };
+    write_stack("less", "dispatcher = a\ngateway = b\n");
+    write_stack("more", LAB "files = /x\n");
+    write_stack("odd", "dispatcher\n");
+    write_stack("current", "past\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conf_t conf;
+        err_t err;
+        assert_int_equal(load_as(&conf, CONF_STACK_CURRENT, cases[i].option, &err), cases[i].code);
+        assert_non_null(strstr(err.message, cases[i].culprit));
+        assert_non_null(strstr(err.remedy, cases[i].remedy));
+        conf_release(&conf);
+    }
+    conf_t conf;
+    err_t err;
+    write_file("stack = less\n");
+    assert_int_equal(load_as(&conf, CONF_STACK_GIVEN, NULL, &err), ERR_USAGE);
+    assert_non_null(strstr(err.remedy, "inkling stack use"));
+    conf_release(&conf);
+}
+
+// Nobody may work with the local stack who meant another.
+static void who_bears_mistakes_bears_no_missing_stack(void **state) {
+    (void)state;
+    conf_t conf;
+    err_t err, skipped;
+    char *argv[] = {"program", "--stack=gone", NULL};
+    int argc = 2;
+    assert_int_equal(load_lenient(&conf, &argc, argv, &skipped, &err), ERR_NOT_FOUND);
+    conf_release(&conf);
+}
+
+// --- Places
 
 static void a_long_home_gets_short_sockets(void **state) {
     (void)state;
@@ -205,6 +342,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(later_sources_win, make_home, remove_home),
         cmocka_unit_test_setup_teardown(mistakes_are_named, make_home, remove_home),
         cmocka_unit_test_setup_teardown(who_needs_only_the_places_bears_mistakes, make_home,
+                                        remove_home),
+        cmocka_unit_test_setup_teardown(a_remote_stack_stands_between_file_and_environment,
+                                        make_home, remove_home),
+        cmocka_unit_test_setup_teardown(the_current_stack_is_the_command_lines_alone, make_home,
+                                        remove_home),
+        cmocka_unit_test_setup_teardown(mistakes_about_stacks_are_named, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(who_bears_mistakes_bears_no_missing_stack, make_home,
                                         remove_home),
         cmocka_unit_test(a_long_home_gets_short_sockets),
         cmocka_unit_test(an_odd_home_gets_plain_sockets),

@@ -120,6 +120,27 @@ static void a_client_gets_a_private_file(void **state) {
     assert_null(strstr(text, client.own.secret_key));
 }
 
+static void a_copy_is_private_and_the_same_key(void **state) {
+    (void)state;
+    char copy[96];
+    sec_client_t client, again;
+    init();
+    snprintf(copy, sizeof copy, "%s.copy", place.file);
+    assert_int_equal(sec_client_new(place.keys, "laptop", place.file, &place.err), ERR_OK);
+    assert_int_equal(sec_client_copy(place.file, copy, &place.err), ERR_OK);
+    assert_int_equal(mode_of(copy), 0600);
+    assert_int_equal(sec_client(place.file, &client, NULL), ERR_OK);
+    assert_int_equal(sec_client(copy, &again, &place.err), ERR_OK);
+    assert_memory_equal(&client, &again, sizeof client);
+    assert_int_equal(sec_client_copy(place.file, copy, &place.err), ERR_CONFLICT);
+    unlink(copy);
+    assert_int_equal(chmod(place.file, 0644), 0);
+    assert_int_equal(sec_client_copy(place.file, copy, &place.err), ERR_INVALID);
+    assert_int_equal(access(copy, F_OK), -1);
+    snprintf(copy, sizeof copy, "%s/server.key", place.keys);
+    assert_int_equal(sec_client_copy(copy, place.file, &place.err), ERR_INVALID);
+}
+
 static void nothing_is_written_over(void **state) {
     (void)state;
     char other[96];
@@ -285,11 +306,17 @@ static void guests_come_and_go_with_their_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(keys_are_made_once_and_private),  T(damaged_keys_of_the_stack_are_told),
-        T(a_client_gets_a_private_file),    T(nothing_is_written_over),
-        T(names_of_clients_are_file_names), T(files_that_others_may_read_are_refused),
-        T(swapped_files_are_named),         T(damaged_files_are_refused),
-        T(secrets_are_in_no_message),       T(guests_come_and_go_with_their_files),
+        T(keys_are_made_once_and_private),
+        T(damaged_keys_of_the_stack_are_told),
+        T(a_client_gets_a_private_file),
+        T(a_copy_is_private_and_the_same_key),
+        T(nothing_is_written_over),
+        T(names_of_clients_are_file_names),
+        T(files_that_others_may_read_are_refused),
+        T(swapped_files_are_named),
+        T(damaged_files_are_refused),
+        T(secrets_are_in_no_message),
+        T(guests_come_and_go_with_their_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
