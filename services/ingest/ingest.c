@@ -228,9 +228,7 @@ static err_code_t look(run_t *run, err_t *err) {
     if (!code)
         code = stage_check(options->out, err);
     if (!code)
-        code = scan_classes(options, &run->classes, err);
-    if (!code)
-        code = scan_files(options->folder, &run->classes, &run->files, err);
+        code = scan(options, &run->classes, &run->files, err);
     if (!code)
         code = sizes_check(&run->classes, &run->files, "files", err);
     return code ? code : previous_open(options, &run->previous, err);

@@ -1,10 +1,9 @@
 // A folder of labelled images becomes a version of a data set (shard/shard.h). No network in here.
 //
 // Source: one folder per class below options.folder; label i is the i-th class name in byte order.
-// Class folders are searched through; names that begin with a dot are left out; symbolic links are
-// followed, each folder once. Every file is taken for an image; one that is none, is truncated,
-// damaged, over a limit or no regular file is skipped, counted and listed in rejects.jsonl. Sources
-// are never written to, and what is no regular file is not opened.
+// Class folders are searched through as listing/listing.h says. Every file is taken for an image;
+// one that is none, is truncated, damaged, over a limit or no regular file is skipped, counted and
+// listed in rejects.jsonl. Sources are never written to, and what is no regular file is not opened.
 //
 // Copies: of byte-identical files of one class the first by path is kept, the others are counted as
 // duplicates. Byte-identical files under several labels contradict each other: none is kept, all
@@ -37,7 +36,6 @@
 
 #define INGEST_CLASS_IMAGES_MIN 10 // a class with fewer is refused
 #define INGEST_CLASS_PERCENT    1  // so is one with less than that share of the largest class
-#define INGEST_DEPTH_MAX        64 // folders below a class folder
 #define INGEST_REFUSED_MAX      20 // files a failed run lists
 
 #define INGEST_GROUPS(X)                                                                           \

@@ -11,14 +11,12 @@ typedef struct {
     char **names;   // the same escaped, in byte order: label i is names[i]
 } scan_classes_t;
 
-// The folders, or those that options pick. ERR_NOT_FOUND: no folder, or a picked class is not
-// there; ERR_INVALID: fewer than two.
-err_code_t scan_classes(const ingest_options_t *options, scan_classes_t *classes, err_t *err);
+// Classes: the folders, or those that options pick. Files: all below these, in byte order of paths;
+// KEPT until something speaks against it, or REJECTED for what cannot even be looked at. Both are
+// to be released, whatever comes of it. ERR_NOT_FOUND: no folder, or a picked class is not there;
+// ERR_INVALID: fewer than two classes, or one cannot be read; ERR_IO.
+err_code_t scan(const ingest_options_t *options, scan_classes_t *classes, shard_index_t *files,
+                err_t *err);
 void scan_classes_release(scan_classes_t *classes);
-
-// Every file below the class folders, in byte order of paths: KEPT until something speaks against
-// it, or REJECTED for what cannot even be looked at.
-err_code_t scan_files(const char *folder, const scan_classes_t *classes, shard_index_t *files,
-                      err_t *err);
 
 #endif

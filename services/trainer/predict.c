@@ -1,41 +1,19 @@
-// Labels for images: every file of a folder, or a data set's. The answer is a table
-// file,label,probability,error in <files>/jobs/<id>/<token>/predictions.csv.
 #include "engine.h"
-#include "inference.h"
-#include "lookup.h"
+#include "predict_impl.h"
 #include "trainer/csv.h"
-#include "trainer/walk.h"
 
-#include "base/fs.h"
 #include "shard/index.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK       (2 * INFERENCE_BATCH) // files that are decoded together
-#define THREADS_MAX 64
 #define PREDICTIONS "predictions.csv"
-
-typedef struct {
-    child_t *child;
-    const child_job_t *job;
-    proto_predict_t body;
-    lookup_model_t model;
-    nn_t *nn;
-    fs_new_t *file;
-    int64_t images, failed;
-    pace_t pace;
-} predict_t;
 
 // ---- the table ----
 
-// label NULL: error says why there is none.
-static void put_row(predict_t *predict, const char *name, const float *probabilities,
-                    const char *error) {
+void predict_put_row(predict_t *predict, const char *name, const float *probabilities,
+                     const char *error) {
     FILE *stream = fs_stream(predict->file);
     const model_info_t *info = model_info(predict->model.model);
     int best = probabilities ? score_best(probabilities, info->class_count) : 0;
@@ -54,133 +32,6 @@ static void put_row(predict_t *predict, const char *name, const float *probabili
     predict->failed += !probabilities;
 }
 
-// ---- a folder ----
-
-typedef struct {
-    const char *folder;
-    char *const *paths; // of this chunk
-    int count;
-    const prep_recipe_t *recipe;
-    prep_limits_t limits;
-    size_t bytes; // of an image's pixels
-    uint8_t *pixels;
-    err_t errors[CHUNK]; // code ERR_OK: decoded
-    atomic_int next;
-} chunk_t;
-
-static void decode_one(chunk_t *chunk, int i) {
-    char *path = fs_join(chunk->folder, chunk->paths[i]);
-    void *bytes = NULL;
-    size_t size = 0;
-    err_t *err = &chunk->errors[i];
-    err->code = ERR_OK;
-    if (fs_read(path, chunk->limits.bytes, &bytes, &size, err) == ERR_OK)
-        prep_image(bytes, size, chunk->recipe, &chunk->limits,
-                   chunk->pixels + (size_t)i * chunk->bytes, err);
-    free(bytes);
-    free(path);
-}
-
-static void *decode_some(void *arg) {
-    chunk_t *chunk = arg;
-    for (int i; (i = atomic_fetch_add(&chunk->next, 1)) < chunk->count;)
-        decode_one(chunk, i);
-    return NULL;
-}
-
-static int thread_count(const predict_t *predict) {
-    int wanted = (int)child_conf(predict->child)->threads;
-    cpu_set_t cores;
-    if (wanted == 0)
-        wanted = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
-    return wanted < THREADS_MAX ? wanted : THREADS_MAX;
-}
-
-static void decode_chunk(const predict_t *predict, chunk_t *chunk) {
-    pthread_t threads[THREADS_MAX];
-    int started = 0, wanted = thread_count(predict) - 1;
-    atomic_store(&chunk->next, 0);
-    while (started < wanted && started < chunk->count - 1 &&
-           pthread_create(&threads[started], NULL, decode_some, chunk) == 0)
-        started++;
-    decode_some(chunk);
-    for (int i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-}
-
-// Predicts those that were decoded, each INFERENCE_BATCH of them at once. Moves their pixels.
-static err_code_t predict_chunk(predict_t *predict, chunk_t *chunk, float *probabilities,
-                                err_t *err) {
-    int classes = nn_spec(predict->nn)->classes, good = 0;
-    for (int i = 0; i < chunk->count; i++)
-        if (chunk->errors[i].code == ERR_OK)
-            memmove(chunk->pixels + (size_t)good++ * chunk->bytes,
-                    chunk->pixels + (size_t)i * chunk->bytes, chunk->bytes);
-    for (int at = 0; at < good; at += INFERENCE_BATCH) {
-        int count = good - at < INFERENCE_BATCH ? good - at : INFERENCE_BATCH;
-        err_code_t code = nn_predict(predict->nn, chunk->pixels + (size_t)at * chunk->bytes, count,
-                                     probabilities + (ptrdiff_t)at * classes, err);
-        if (code == ERR_OK)
-            code = pace_tick(&predict->pace, err);
-        if (code)
-            return code;
-    }
-    const float *next = probabilities;
-    for (int i = 0; i < chunk->count; i++) {
-        bool decoded = chunk->errors[i].code == ERR_OK;
-        put_row(predict, chunk->paths[i], decoded ? next : NULL,
-                decoded ? "" : chunk->errors[i].message);
-        next += decoded ? classes : 0;
-    }
-    return ERR_OK;
-}
-
-static err_code_t predict_files(predict_t *predict, const walk_t *walk, chunk_t *chunk,
-                                float *probabilities, err_t *err) {
-    err_code_t code = ERR_OK;
-    predict->pace.total = (double)walk->count;
-    for (int64_t at = 0; at < walk->count && code == ERR_OK; at += chunk->count) {
-        chunk->paths = walk->paths + at;
-        chunk->count = walk->count - at < CHUNK ? (int)(walk->count - at) : CHUNK;
-        decode_chunk(predict, chunk);
-        code = pace_tick(&predict->pace, err);
-        if (code == ERR_OK)
-            code = predict_chunk(predict, chunk, probabilities, err);
-        predict->pace.done = (double)(at + chunk->count);
-    }
-    return code;
-}
-
-static err_code_t predict_folder(predict_t *predict, err_t *err) {
-    const model_info_t *info = model_info(predict->model.model);
-    const conf_t *conf = child_conf(predict->child);
-    walk_t walk = {NULL, 0};
-    chunk_t *chunk = mem_zero(1, sizeof *chunk);
-    float *probabilities = mem_zero(CHUNK * (size_t)info->class_count, sizeof *probabilities);
-    chunk->folder = predict->body.dir;
-    chunk->recipe = &info->recipe;
-    chunk->limits = PREP_LIMITS_DEFAULT;
-    chunk->limits.bytes = (size_t)conf->image_bytes;
-    chunk->limits.pixels = (uint64_t)conf->image_pixels;
-    chunk->bytes = prep_recipe_bytes(&info->recipe);
-    chunk->pixels = malloc(CHUNK * chunk->bytes);
-    err_code_t code = chunk->pixels ? walk_files(predict->body.dir, &walk, err)
-                                    : err_set(err, ERR_NO_MEMORY, "no memory for %d images", CHUNK);
-    if (code == ERR_OK && walk.count == 0)
-        code = err_set(err, ERR_INVALID, "there is no file below %s", predict->body.dir);
-    if (code == ERR_OK)
-        code = prep_init(err);
-    if (code == ERR_OK) {
-        code = predict_files(predict, &walk, chunk, probabilities, err);
-        prep_shutdown();
-    }
-    walk_release(&walk);
-    free(chunk->pixels);
-    free(chunk);
-    free(probabilities);
-    return code;
-}
-
 // ---- a data set ----
 
 typedef struct {
@@ -190,7 +41,7 @@ typedef struct {
 
 static void put_image(void *context, int64_t image, const float *probabilities) {
     const rows_t *rows = context;
-    put_row(rows->predict, rows->rows[image]->path, probabilities, "");
+    predict_put_row(rows->predict, rows->rows[image]->path, probabilities, "");
 }
 
 static err_code_t predict_split(predict_t *predict, const shard_dataset_t *shards,

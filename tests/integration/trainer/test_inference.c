@@ -107,9 +107,7 @@ static void test_predict_folder(void **state) {
     assert_non_null(
         strstr(table, "file,label,probability,error\r\n\"a \"\"bad\"\",\n\\xff.jpg\",,,"));
     assert_non_null(strstr(table, "\r\ndeep/er/empty.png,,,"));
-    const char *row_of_fifo = strstr(table, "\r\ndeep/er/fifo.png,,,");
-    assert_non_null(row_of_fifo);
-    assert_non_null(strstr(row_of_fifo, "is not a regular file\r\n"));
+    assert_non_null(strstr(table, "\r\ndeep/er/fifo.png,,,not a regular file\r\n"));
     int right = 0;
     for (int i = 0; i < 70; i++) {
         char *row = mem_format("%s%s %d.png,%s,", i % 3 ? "\r\n" : "deep/er/",

@@ -1,6 +1,7 @@
 // What is made of what else lies in folders: places that cannot be read, special files, links,
 // strange names, and too many folders in each other?
 #include "base/fs.h"
+#include "listing/listing.h"
 #include "part.h"
 
 #include <stdio.h>
@@ -172,11 +173,11 @@ static void deep_folders(void **state) {
     (void)state;
     tree_t tree = tree_two_classes(12);
     char *path = mem_dup("dogs");
-    for (int i = 1; i <= INGEST_DEPTH_MAX; i++) {
+    for (int i = 1; i <= LISTING_DEPTH_MAX; i++) {
         char *deeper = mem_format("%s/d", path);
         free(path);
         path = deeper;
-        if (i == INGEST_DEPTH_MAX - 1 || i == INGEST_DEPTH_MAX) {
+        if (i == LISTING_DEPTH_MAX - 1 || i == LISTING_DEPTH_MAX) {
             char *file = mem_format("%s/%d.png", path, i);
             tree_image(&tree, file, 6000 + (uint32_t)i);
             free(file);

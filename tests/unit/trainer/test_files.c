@@ -1,7 +1,6 @@
-// Tables for spreadsheets, folders of any shape, and how much memory there is.
+// Tables for spreadsheets, and how much memory there is.
 #include "trainer/csv.h"
 #include "trainer/memory.h"
-#include "trainer/walk.h"
 
 #include "base/fs.h"
 
@@ -10,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -55,40 +52,6 @@ static void test_csv(void **state) {
     free(text);
 }
 
-static void test_walk(void **state) {
-    const char *folder = *state;
-    static const char *const wanted[] = {"B.png", "a/1.jpg", "a/b/c/deep", "a/b/to-file",
-                                         "fifo",  "nowhere", "z \n\xff"};
-    put(folder, "B.png", "");
-    put(folder, "a/1.jpg", "x");
-    put(folder, "a/b/c/deep", "x");
-    put(folder, "z \n\xff", "x");
-    put(folder, ".hidden", "x");
-    put(folder, ".git/config", "x");
-    char *loop = fs_join(folder, "a/b/loop"), *file = fs_join(folder, "a/b/to-file");
-    char *nowhere = fs_join(folder, "nowhere"), *pipe = fs_join(folder, "pipe");
-    char *fifo = fs_join(folder, "fifo");
-    assert_int_equal(mkfifo(fifo, 0600), 0);
-    assert_int_equal(symlink("../..", loop), 0);
-    assert_int_equal(symlink("../1.jpg", file), 0);
-    assert_int_equal(symlink("gone", nowhere), 0);
-    walk_t walk;
-    assert_int_equal(walk_files(folder, &walk, NULL), ERR_OK);
-    assert_int_equal(walk.count, sizeof wanted / sizeof *wanted);
-    for (int i = 0; i < walk.count; i++)
-        assert_string_equal(walk.paths[i], wanted[i]);
-    walk_release(&walk);
-    err_t err;
-    assert_int_equal(walk_files(pipe, &walk, &err), ERR_NOT_FOUND);
-    assert_non_null(strstr(err.message, pipe));
-    assert_int_equal(walk_files(file, &walk, &err), ERR_INVALID);
-    free(loop);
-    free(file);
-    free(nowhere);
-    free(pipe);
-    free(fifo);
-}
-
 static uint64_t available(const char *root) {
     char *proc = fs_join(root, "proc"), *cgroup = fs_join(root, "cgroup");
     uint64_t bytes = memory_available_at(proc, cgroup);
@@ -122,7 +85,6 @@ static void test_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_csv),
-        cmocka_unit_test_setup_teardown(test_walk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("trainer files", tests, NULL, NULL);
