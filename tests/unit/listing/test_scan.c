@@ -171,6 +171,7 @@ static void links_and_loops(void **state) {
     listing = scan(folder);
     check_folders(&listing, folders, COUNT(folders));
     assert_string_equal(listing.files[0].path, "0");
+    free(listing.files[0].path);
     memmove(listing.files, listing.files + 1, --listing.count * sizeof *listing.files);
     listing.files[listing.count] = (listing_file_t){.path = NULL};
     check_files(&listing, wanted, COUNT(wanted));
