@@ -97,7 +97,7 @@ static err_code_t take_head(const reader_t *reader, const json_t *json) {
 
 // ---- a file's ----
 
-static bool is_digest(const char *text) {
+bool listing_is_digest(const char *text) {
     return strlen(text) == DIGEST_HEX_SIZE - 1 &&
            strspn(text, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
 }
@@ -128,7 +128,7 @@ static const char *take_facts(const json_t *json, listing_file_t *file) {
         return "bytes is no size";
     if (mtime && (!json_is_string(mtime) || !take_time(json_string_value(mtime), &file->mtime_ns)))
         return "mtime_ns is no time";
-    if (sha256 && (!json_is_string(sha256) || !is_digest(json_string_value(sha256))))
+    if (sha256 && (!json_is_string(sha256) || !listing_is_digest(json_string_value(sha256))))
         return "sha256 is no digest";
     if (reason && (!json_is_string(reason) || !json_string_length(reason)))
         return "reason is no text";

@@ -1,0 +1,79 @@
+#include "listing/blobs.h"
+#include "base/fs.h"
+#include "listing_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define UPLOAD_AGAIN                                                                               \
+    "give the `inkling` command again where the folder is: it uploads what is missing"
+
+typedef struct {
+    const char *digest;
+    uint64_t bytes;
+    size_t limit;
+    bool sized; // there must be exactly so many bytes
+} wanted_t;
+
+// What is wrong with it comes from a copy that is not what it was.
+static bool is_damage(err_code_t code, const wanted_t *wanted) {
+    return code == ERR_INVALID || (code == ERR_TOO_LARGE && wanted->sized);
+}
+
+static bool is_wanted(const void *found, size_t size, const wanted_t *wanted) {
+    char digest[DIGEST_HEX_SIZE];
+    digest_bytes(found, size, digest);
+    return strcmp(digest, wanted->digest) == 0 && (!wanted->sized || size == wanted->bytes);
+}
+
+static err_code_t read_copy(const char *path, const wanted_t *wanted, void **found, size_t *size,
+                            err_t *err) {
+    *found = NULL;
+    err_code_t code = fs_read(path, wanted->limit, found, size, err);
+    bool damaged = code ? is_damage(code, wanted) : !is_wanted(*found, *size, wanted);
+    if (!damaged)
+        return code;
+    free(*found);
+    *found = NULL;
+    unlink(path);
+    return err_set(err, ERR_CORRUPT, "the stack's copy, %s, is damaged", wanted->digest);
+}
+
+static err_code_t read_wanted(const listing_blobs_t *blobs, const wanted_t *wanted, void **found,
+                              size_t *size, err_t *err) {
+    char *path = NULL;
+    err_code_t code = blobs->locate(blobs->context, wanted->digest, wanted->bytes, &path, err);
+    if (code == ERR_OK)
+        code = read_copy(path, wanted, found, size, err);
+    if (code == ERR_NOT_FOUND || code == ERR_CORRUPT)
+        err_remedy(err, UPLOAD_AGAIN);
+    free(path);
+    return code;
+}
+
+err_code_t listing_blobs_read(const listing_blobs_t *blobs, const char *digest, uint64_t bytes,
+                              void **found, err_t *err) {
+    const wanted_t wanted = {digest, bytes, (size_t)bytes, true};
+    size_t size;
+    return read_wanted(blobs, &wanted, found, &size, err);
+}
+
+err_code_t listing_blobs_open(const listing_blobs_t *blobs, const char *digest, listing_t *listing,
+                              err_t *err) {
+    const wanted_t wanted = {digest, 0, LISTING_BYTES_MAX, false};
+    void *text = NULL;
+    size_t size;
+    memset(listing, 0, sizeof *listing);
+    if (!listing_is_digest(digest)) {
+        err_set(err, ERR_INVALID, "upload: '%.100s' is no digest", digest);
+        return err_remedy(err, "write SHA-256 as 64 hexadecimal digits, small ones");
+    }
+    err_code_t code = read_wanted(blobs, &wanted, &text, &size, err);
+    if (code == ERR_OK)
+        code = listing_read(text, size, listing, err);
+    if (code)
+        err_context(err, "the upload's listing");
+    free(text);
+    return code;
+}
