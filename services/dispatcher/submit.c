@@ -79,9 +79,20 @@ static err_code_t check_absolute(const char *field, const char *path, err_t *err
     return err_remedy(err, "workers have another current folder: begin it with '/'");
 }
 
+// What the folder's host left with the stack of it: a digest, or "".
+static err_code_t check_upload(const char *field, const char *upload, err_t *err) {
+    size_t digits = strspn(upload, "0123456789abcdef");
+    if (!upload[0] || (digits == DIGEST_HEX_SIZE - 1 && !upload[digits]))
+        return ERR_OK;
+    err_set(err, ERR_INVALID, "%s: '%s' is no digest", field, upload);
+    return err_remedy(err, "write SHA-256 as 64 hexadecimal digits, small ones");
+}
+
 static err_code_t check_ingest(const plan_t *plan, err_t *err) {
     const proto_ingest_t *body = &plan->body.ingest;
     err_code_t code = check_absolute("ingest: dir", body->dir, err);
+    if (code == ERR_OK)
+        code = check_upload("ingest: upload", body->upload, err);
     if (code == ERR_OK)
         code = job_check_name("ingest: name", body->name, err);
     if (code == ERR_OK)
@@ -146,6 +157,10 @@ static err_code_t check_predict(plan_t *plan, err_t *err) {
                        body->dir[0] ? "only one" : "one");
     if (code == ERR_OK && body->dir[0])
         code = check_absolute("predict: dir", body->dir, err);
+    if (code == ERR_OK)
+        code = check_upload("predict: upload", body->upload, err);
+    if (code == ERR_OK && body->upload[0] && !body->dir[0])
+        code = err_set(err, ERR_INVALID, "predict: upload goes with dir, not with dataset");
     if (code == ERR_OK && body->dataset[0])
         code = set_dataset(plan, "predict: dataset", body->dataset, body->dataset_version, err);
     if (code == ERR_OK)

@@ -301,6 +301,8 @@ static void refuse(const char *kind, const char *body, err_code_t code, const ch
     expect_text(err.message, words);
 }
 
+#define UPLOAD "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static void test_bodies_are_checked_before_they_wait(void **state) {
     (void)state;
     static const struct {
@@ -313,6 +315,8 @@ static void test_bodies_are_checked_before_they_wait(void **state) {
         {"ingest", "{\"dir\":\"/p\",\"name\":\"demo\",\"fit\":\"squeeze\"}", "fit: 'squeeze'"},
         {"ingest", "{\"dir\":\"/p\",\"name\":\"demo\",\"group_by\":\"day\"}", "group_by: 'day'"},
         {"ingest", "{\"dir\":\"/p\",\"name\":\"demo\",\"classes\":[\"cat\"]}", "only 'cat'"},
+        {"ingest", "{\"dir\":\"/p\",\"name\":\"demo\",\"upload\":\"../x\"}",
+         "upload: '../x' is no digest"},
         {"train", NULL, "dataset"},
         {"train", "{\"dataset\":\"demo\",\"epochs\":0}", "epochs"},
         {"train", "{\"dataset\":\"demo\",\"lr\":-1.0}", "lr"},
@@ -327,6 +331,10 @@ static void test_bodies_are_checked_before_they_wait(void **state) {
         {"predict", "{\"model\":\"demo\"}", "one of dir and dataset"},
         {"predict", "{\"model\":\"demo\",\"dir\":\"/p\",\"dataset\":\"demo\"}", "only one of dir"},
         {"predict", "{\"model\":\"demo\",\"dir\":\"p\"}", "dir: 'p' is no absolute path"},
+        {"predict", "{\"model\":\"demo\",\"dir\":\"/p\",\"upload\":\"12\"}",
+         "upload: '12' is no digest"},
+        {"predict", "{\"model\":\"demo\",\"dataset\":\"demo\",\"upload\":\"" UPLOAD "\"}",
+         "upload goes with dir"},
     };
     open();
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
