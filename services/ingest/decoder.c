@@ -5,6 +5,7 @@
 // registered info of a version is the result without "unchanged", "rejects" and "version", and what
 // the pixels are.
 #include "base/fs.h"
+#include "blob/blob.h"
 #include "child/child.h"
 #include "ingest/ingest.h"
 
@@ -22,6 +23,8 @@ typedef struct {
     const proto_dataset_info_t *previous; // newest version, or NULL
     char *folder;                         // of all versions
     char *out, *out_relative, *previous_folder;
+    listing_t listing; // of the upload, if the body names one
+    listing_blobs_t blobs;
     ingest_result_t result;
 } decoder_t;
 
@@ -66,11 +69,30 @@ static err_code_t name_folders(decoder_t *decoder, err_t *err) {
     return fs_mkdirs(decoder->folder, err);
 }
 
+// An upload is read from the stack's files.
+static err_code_t locate(void *context, const char *digest, uint64_t bytes, char **path,
+                         err_t *err) {
+    const decoder_t *decoder = context;
+    (void)bytes;
+    *path = blob_path(decoder->job->files, digest);
+    return access(*path, F_OK) == 0
+               ? ERR_OK
+               : err_set_errno(err, "the stack does not have the upload's %s", digest);
+}
+
+static err_code_t open_upload(decoder_t *decoder, err_t *err) {
+    const char *upload = decoder->body.upload;
+    decoder->blobs = (listing_blobs_t){locate, decoder};
+    return upload[0] ? listing_blobs_open(&decoder->blobs, upload, &decoder->listing, err) : ERR_OK;
+}
+
 static err_code_t read_options(const decoder_t *decoder, ingest_options_t *options, err_t *err) {
     const proto_ingest_t *body = &decoder->body;
     const conf_t *conf = child_conf(decoder->child);
     ingest_options_init(options);
     options->folder = body->dir;
+    options->listing = body->upload[0] ? &decoder->listing : NULL;
+    options->blobs = decoder->blobs;
     options->out = decoder->out;
     options->previous = decoder->previous_folder;
     options->name = body->name;
@@ -254,6 +276,8 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
     if (code == ERR_OK)
         code = check_body(&decoder.body, err);
     if (code == ERR_OK)
+        code = open_upload(&decoder, err);
+    if (code == ERR_OK)
         code = find_previous(&decoder, err);
     if (code == ERR_OK)
         code = name_folders(&decoder, err);
@@ -264,6 +288,7 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
     if (code && decoder.folder)
         rmdir(decoder.folder); // stays if there are other versions
     ingest_result_release(&decoder.result);
+    listing_release(&decoder.listing);
     free(decoder.folder);
     free(decoder.out);
     free(decoder.out_relative);

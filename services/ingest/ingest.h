@@ -5,6 +5,11 @@
 // one that is none, is truncated, damaged, over a limit or no regular file is skipped, counted and
 // listed in rejects.jsonl. Sources are never written to, and what is no regular file is not opened.
 //
+// Or from an upload of such a folder: what is in it, and each file's size, time and digest, come
+// from options.listing and bytes from options.blobs; nothing at options.folder is touched. The
+// result is that of the folder itself, byte for byte. A file whose bytes are not there, or are
+// others than the listing says, fails the run: the upload is damaged, not the image.
+//
 // Copies: of byte-identical files of one class the first by path is kept, the others are counted as
 // duplicates. Byte-identical files under several labels contradict each other: none is kept, all
 // are rejected, with the reason naming the other one.
@@ -20,8 +25,9 @@
 // classes nearest to their quotas; afterwards groups are moved while that brings them nearer.
 //
 // Unchanged files (path, size, time) are not decoded again if the previous version has their
-// pixels by the same recipe; if all are, and the options too, nothing is written. What could not
-// be read at all is tried again each time.
+// pixels by the same recipe; if all are, and the options too, nothing is written. Of an upload that
+// goes by digest: what that version has is not decoded again, whatever its path and time. What
+// could not be read at all is tried again each time.
 //
 // The result depends on the files' content, paths and times, the options and the previous version
 // only: neither on threads nor on the order in which folders list their files.
@@ -29,6 +35,7 @@
 #define INKLING_INGEST_INGEST_H
 
 #include "base/err.h"
+#include "listing/blobs.h"
 #include "prep/prep.h"
 #include "shard/shard.h"
 
@@ -68,6 +75,8 @@ typedef struct {
     int threads; // decoding; 0: one per processor
     uint64_t
         memory; // for decoding large images, all threads together; 0: a quarter of all there is
+    const listing_t *listing; // of an upload of folder, or NULL
+    listing_blobs_t blobs;    // its files' bytes
 } ingest_options_t;
 
 // group_by none, seed 0, default recipe and limits.
@@ -102,7 +111,8 @@ typedef bool ingest_progress_t(void *context, const ingest_state_t *state);
 // process killed meanwhile leaves out + ".tmp-…"), and *result, to be released all the same, has
 // rejected, conflicts and refused only, as far as the run came. ERR_NOT_FOUND: no such folder;
 // ERR_INVALID: fewer than two classes, a class too small, images that cannot be split, strict and a
-// reject; ERR_CANCELLED; ERR_CONFLICT: out exists; ERR_IO; ERR_CORRUPT: previous is damaged.
+// reject; ERR_CANCELLED; ERR_CONFLICT: out exists; ERR_IO; ERR_CORRUPT: previous is damaged, or an
+// upload; and what options.blobs says.
 err_code_t ingest_run(const ingest_options_t *options, ingest_progress_t *progress, void *context,
                       ingest_result_t *result, err_t *err);
 

@@ -113,14 +113,17 @@ bool previous_split(const previous_t *previous, const uint8_t digest[SHARD_DIGES
     return found != NULL;
 }
 
+// As far as the digests of both are known they must be the same.
 static bool same_file(const shard_entry_t *a, const shard_entry_t *b) {
-    return a->bytes == b->bytes && a->mtime_ns == b->mtime_ns && strcmp(a->path, b->path) == 0;
+    return a->bytes == b->bytes && a->mtime_ns == b->mtime_ns && strcmp(a->path, b->path) == 0 &&
+           (!a->has_digest || !b->has_digest ||
+            memcmp(a->digest, b->digest, SHARD_DIGEST_BYTES) == 0);
 }
 
 const uint8_t *previous_pixels(const previous_t *previous, shard_entry_t *entry) {
     if (!previous->ds || !previous->same_pixels || previous->options->rehash)
         return NULL;
-    const shard_entry_t *before = find_path(previous, entry);
+    const shard_entry_t *before = entry->has_digest ? entry : find_path(previous, entry);
     if (!before || !before->has_digest || !same_file(before, entry))
         return NULL;
     // A duplicate's pixels are those of the file that was kept.
@@ -130,7 +133,7 @@ const uint8_t *previous_pixels(const previous_t *previous, shard_entry_t *entry)
         memcmp(shard_source_digest(previous->ds, kept->split, kept->row), before->digest,
                SHARD_DIGEST_BYTES) != 0)
         return NULL;
-    memcpy(entry->digest, before->digest, SHARD_DIGEST_BYTES);
+    memmove(entry->digest, before->digest, SHARD_DIGEST_BYTES);
     entry->has_digest = true;
     return shard_pixels(previous->ds, kept->split, kept->row);
 }

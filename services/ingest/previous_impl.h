@@ -15,8 +15,9 @@ void previous_close(previous_t **previous);
 bool previous_split(const previous_t *previous, const uint8_t digest[SHARD_DIGEST_BYTES],
                     shard_split_t *split);
 
-// If that file was there with the same size and time, and its pixels are at hand: them, and its
-// digest into entry. NULL otherwise. Any thread.
+// If that file was there with the same size and time, or an image of its digest where that is known
+// already, and its pixels are at hand: them, and its digest into entry. NULL otherwise. Any
+// thread.
 const uint8_t *previous_pixels(const previous_t *previous, shard_entry_t *entry);
 
 // True if these files (by size and time, without looking into them) and options are what it was

@@ -40,6 +40,7 @@ typedef struct {
     pool_t *pool;
     uint8_t *bytes, *pixels;
     size_t room;
+    bool failed; // not for the file's sake
 } hand_t;
 
 // ---- one file ----
@@ -96,6 +97,13 @@ static void let_age(int64_t mtime_ns) {
         nanosleep(&tick, NULL);
 }
 
+static err_code_t check_size(uint64_t bytes, size_t limit, err_t *err) {
+    if (bytes <= limit)
+        return ERR_OK;
+    return err_set(err, ERR_TOO_LARGE, "the file has %llu bytes; the limit is %zu",
+                   (unsigned long long)bytes, limit);
+}
+
 // Reads the file once; *steady says whether it stayed as it was meanwhile. entry gets size and time
 // of what was read.
 static err_code_t read_once(hand_t *hand, int fd, size_t limit, shard_entry_t *entry, size_t *size,
@@ -111,10 +119,10 @@ static err_code_t read_once(hand_t *hand, int fd, size_t limit, shard_entry_t *e
     entry->bytes = (uint64_t)before.st_size;
     entry->mtime_ns = time_ns(before.st_mtim);
     *steady = true;
-    if (entry->bytes > limit)
-        return err_set(err, ERR_TOO_LARGE, "the file has %llu bytes; the limit is %zu",
-                       (unsigned long long)entry->bytes, limit);
-    err_code_t code = read_bytes(hand, fd, (size_t)entry->bytes, size, err);
+    err_code_t code = check_size(entry->bytes, limit, err);
+    if (code)
+        return code;
+    code = read_bytes(hand, fd, (size_t)entry->bytes, size, err);
     if (!code && fstat(fd, &after) != 0)
         code = cannot_read(err);
     *steady = !code && *size == entry->bytes && after.st_size == before.st_size &&
@@ -184,22 +192,53 @@ static uint64_t memory_default(void) {
 
 // ---- pixels ----
 
-static err_code_t decode(hand_t *hand, shard_entry_t *entry, err_t *err) {
+static err_code_t read_in_place(hand_t *hand, shard_entry_t *entry, size_t *size, err_t *err) {
     const ingest_options_t *options = hand->pool->job->options;
     char *path = fs_join(options->folder, entry->path);
-    size_t size = 0;
-    err_code_t code = read_file(hand, path, options->limits.bytes, entry, &size, err);
+    err_code_t code = read_file(hand, path, options->limits.bytes, entry, size, err);
     free(path);
+    hand->failed = code == ERR_NO_MEMORY;
     if (code)
         return code;
-    digest_raw(hand->bytes, size, entry->digest);
+    digest_raw(hand->bytes, *size, entry->digest);
     entry->has_digest = true;
+    return ERR_OK;
+}
+
+static err_code_t read_upload(hand_t *hand, const shard_entry_t *entry, size_t *size, err_t *err) {
+    const ingest_options_t *options = hand->pool->job->options;
+    err_code_t code = check_size(entry->bytes, options->limits.bytes, err);
+    if (code)
+        return code;
+    char digest[DIGEST_HEX_SIZE];
+    void *bytes;
+    for (int i = 0; i < SHARD_DIGEST_BYTES; i++)
+        snprintf(digest + 2 * i, 3, "%02x", entry->digest[i]);
+    code = listing_blobs_read(&options->blobs, digest, entry->bytes, &bytes, err);
+    hand->failed = code != ERR_OK;
+    if (code)
+        return code;
+    free(hand->bytes);
+    hand->bytes = bytes;
+    hand->room = *size = (size_t)entry->bytes;
+    return ERR_OK;
+}
+
+static err_code_t decode(hand_t *hand, shard_entry_t *entry, err_t *err) {
+    const ingest_options_t *options = hand->pool->job->options;
+    size_t size = 0;
+    hand->failed = false;
+    err_code_t code = options->listing ? read_upload(hand, entry, &size, err)
+                                       : read_in_place(hand, entry, &size, err);
+    if (code)
+        return code;
     uint64_t memory = memory_for(hand->bytes, size);
     if (memory)
         take_memory(hand->pool, memory);
     code = prep_image(hand->bytes, size, &options->recipe, &options->limits, hand->pixels, err);
     if (memory)
         give_memory(hand->pool, memory);
+    hand->failed = code == ERR_NO_MEMORY;
     return code;
 }
 
@@ -220,7 +259,7 @@ static void handle(hand_t *hand, int64_t i) {
     if (entry->outcome == SHARD_KEPT) {
         const uint8_t *pixels = previous_pixels(pool->job->previous, entry);
         err_code_t code = pixels ? ERR_OK : decode(hand, entry, &err);
-        if (code == ERR_NO_MEMORY) {
+        if (code && hand->failed) {
             char *path = shard_name_escape(entry->path);
             err_context(&err, "%s", path);
             free(path);

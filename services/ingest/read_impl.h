@@ -16,7 +16,8 @@ typedef struct {
 
 // Files that are KEPT get a digest and pixels, or become REJECTED with a reason. ERR_CANCELLED;
 // ERR_INVALID: strict and a reject, named (after INGEST_REFUSED_MAX it stops reading);
-// ERR_NO_MEMORY, ERR_IO: the machine's fault, not a file's.
+// ERR_NO_MEMORY, ERR_IO: the machine's fault, not a file's; of an upload also whatever keeps its
+// bytes away.
 err_code_t read_all(const read_all_t *job, err_t *err);
 
 #endif

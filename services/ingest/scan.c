@@ -1,5 +1,4 @@
 #include "base/fs.h"
-#include "listing/listing.h"
 #include "scan_impl.h"
 
 #include <dirent.h>
@@ -193,6 +192,18 @@ static const label_t *find_label(const label_t *labels, int count, const char *p
     return found;
 }
 
+static int hex_value(char c) {
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+// What is too large to be read is not known by its content.
+static void take_digest(const listing_file_t *file, uint64_t limit, shard_entry_t *entry) {
+    entry->has_digest = file->digest[0] && file->bytes <= limit;
+    for (int i = 0; i < SHARD_DIGEST_BYTES && entry->has_digest; i++)
+        entry->digest[i] =
+            (uint8_t)(hex_value(file->digest[2 * i]) << 4 | hex_value(file->digest[2 * i + 1]));
+}
+
 static shard_entry_t entry_of(const listing_file_t *file, int label) {
     return (shard_entry_t){.path = mem_dup(file->path),
                            .bytes = file->bytes,
@@ -203,7 +214,7 @@ static shard_entry_t entry_of(const listing_file_t *file, int label) {
 }
 
 // Files come in order of paths: most are in the folder of the one before.
-static void take_files(const listing_t *listing, const label_t *labels, int count,
+static void take_files(const listing_t *listing, const label_t *labels, int count, uint64_t limit,
                        shard_index_t *files) {
     const char *before = NULL;
     const label_t *label = NULL;
@@ -215,8 +226,11 @@ static void take_files(const listing_t *listing, const label_t *labels, int coun
         if (!before || strncmp(before, path, size + 1) != 0)
             label = find_label(labels, count, path, size);
         before = path;
-        if (label)
-            files->entries[files->count++] = entry_of(&listing->files[i], label->label);
+        if (!label)
+            continue;
+        shard_entry_t *entry = &files->entries[files->count++];
+        *entry = entry_of(&listing->files[i], label->label);
+        take_digest(&listing->files[i], limit, entry);
     }
 }
 
@@ -236,7 +250,7 @@ static err_code_t scan_files(const ingest_options_t *options, const listing_t *l
     }
     if (!code) {
         files->entries = mem_zero(listing->count + 1, sizeof *files->entries);
-        take_files(listing, labels, classes->count, files);
+        take_files(listing, labels, classes->count, options->limits.bytes, files);
     }
     free(labels);
     return code;
@@ -244,12 +258,14 @@ static err_code_t scan_files(const ingest_options_t *options, const listing_t *l
 
 err_code_t scan(const ingest_options_t *options, scan_classes_t *classes, shard_index_t *files,
                 err_t *err) {
-    listing_t listing = {0};
+    listing_t here = {0};
+    const listing_t *listing = options->listing ? options->listing : &here;
     memset(classes, 0, sizeof *classes);
-    err_code_t code = scan_in_place(options, &listing, classes, err);
+    err_code_t code = options->listing ? find_classes(options, listing, classes, err)
+                                       : scan_in_place(options, &here, classes, err);
     if (!code)
-        code = scan_files(options, &listing, classes, files, err);
-    listing_release(&listing);
+        code = scan_files(options, listing, classes, files, err);
+    listing_release(&here);
     if (code)
         scan_classes_release(classes);
     return code;

@@ -5,6 +5,7 @@
 #include "fake.h"
 #include "proto/json.h"
 #include "tree.h"
+#include "upload.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -255,6 +256,80 @@ static void failures_name_the_culprit(void **state) {
     assert_false(fake_has_file(&world->fake, "datasets/pets"));
 }
 
+// ---- uploads ----
+
+static upload_t upload(const world_t *world) {
+    char *files = mem_format("%s/files", world->fake.home);
+    upload_t made = upload_make(world->tree.source, files);
+    free(files);
+    return made;
+}
+
+static void assign_upload(world_t *world, const char *job, uint64_t token, const char *digest,
+                          const char *options) {
+    char *all = mem_format("\"upload\": \"%s\"%s%s", digest, options[0] ? ", " : "", options);
+    assign(world, job, token, all);
+    free(all);
+}
+
+// The folder is gone when its upload becomes what it became.
+static void an_upload_is_as_good(void **state) {
+    world_t *world = *state;
+    json_t *result;
+    two_classes(&world->tree, 20);
+    tree_image(&world->tree, "cats/copy.png", 3);
+    tree_bytes(&world->tree, "dogs/notes.jpg", "woof", 4);
+    fake_worker(&world->fake, NULL);
+    assign(world, "j1", 5, "");
+    answer_show(world, NULL);
+    const proto_new_dataset_t *here = succeed(world, &result)->dataset;
+    json_decref(result);
+    upload_t made = upload(world);
+    assert_int_equal(fs_remove_all(world->tree.source, NULL), ERR_OK);
+    assign_upload(world, "j2", 6, made.digest, "");
+    answer_show(world, NULL);
+    const proto_new_dataset_t *there = succeed(world, &result)->dataset;
+    check_result(result);
+    json_decref(result);
+    assert_string_equal(there->path, "datasets/pets/j2-6");
+    assert_string_equal(there->digest, here->digest); // of the manifest, and so of everything
+    check_version(world, there);
+    const proto_dataset_info_t newest = {
+        .name = "pets", .version = 7, .path = here->path, .digest = here->digest};
+    assign_upload(world, "j3", 7, made.digest, "");
+    answer_show(world, &newest);
+    assert_null(succeed(world, &result)->dataset);
+    assert_true(json_boolean_value(json_object_get(result, "unchanged")));
+    json_decref(result);
+    upload_free(&made);
+}
+
+static void damaged_uploads(void **state) {
+    world_t *world = *state;
+    char digest[DIGEST_HEX_SIZE];
+    two_classes(&world->tree, 12);
+    upload_t made = upload(world);
+    fake_worker(&world->fake, NULL);
+    assign_upload(world, "j1", 1, "../../secret", "");
+    expect_failure(world, "INVALID", "upload: '../../secret' is no digest");
+    digest_bytes("elsewhere", 9, digest);
+    assign_upload(world, "j2", 2, digest, "");
+    expect_failure(world, "NOT_FOUND", "the stack does not have the upload's");
+    char *blob = upload_path(&made, "dogs/1003.png");
+    assert_int_equal(fs_write(blob, "rotten", 6, NULL), ERR_OK);
+    assign_upload(world, "j3", 3, made.digest, "");
+    answer_show(world, NULL);
+    expect_failure(world, "CORRUPT", "dogs/1003.png: the stack's copy");
+    assign_upload(world, "j4", 4, made.digest, "");
+    answer_show(world, NULL);
+    expect_failure(world, "NOT_FOUND", "dogs/1003.png: the stack does not have the upload's");
+    assert_false(fake_has_file(&world->fake, "datasets/pets"));
+    upload_free(&made);
+    free(blob);
+}
+
+// ---- what the log tells ----
+
 static int count_lines(const char *text) {
     int lines = 0;
     for (; *text; text++)
@@ -385,9 +460,14 @@ static void the_next_attempt_clears_up(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_version_and_the_same_again), TEST(odd_class_names),
-        TEST(failures_name_the_culprit),    TEST(refused_files_are_logged),
-        TEST(cancel_leaves_nothing),        TEST(drain_gives_the_job_back),
+        TEST(a_version_and_the_same_again),
+        TEST(odd_class_names),
+        TEST(failures_name_the_culprit),
+        TEST(an_upload_is_as_good),
+        TEST(damaged_uploads),
+        TEST(refused_files_are_logged),
+        TEST(cancel_leaves_nothing),
+        TEST(drain_gives_the_job_back),
         TEST(the_next_attempt_clears_up),
     };
     return cmocka_run_group_tests(tests, setup_prep, teardown_prep);
