@@ -1,6 +1,8 @@
 #include "predict_impl.h"
 
-#include "listing/listing.h"
+#include "blob/blob.h"
+#include "listing/blobs.h"
+#include "shard/shard.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +17,8 @@
 #define THREADS_MAX 64
 
 typedef struct {
-    const char *folder;
+    const char *folder;                 // in place, or
+    const listing_blobs_t *blobs;       // of an upload; NULL: in place
     const listing_file_t *const *files; // of this chunk
     int count;
     const prep_recipe_t *recipe;
@@ -23,11 +26,12 @@ typedef struct {
     size_t bytes; // of an image's pixels
     uint8_t *pixels;
     err_t errors[CHUNK]; // code ERR_OK: decoded
+    bool lost[CHUNK];    // an upload's bytes cannot be had, which is not the file's fault
     atomic_int next;
 } chunk_t;
 
-static err_code_t read_file(const chunk_t *chunk, const listing_file_t *file, void **bytes,
-                            size_t *size, err_t *err) {
+static err_code_t read_in_place(const chunk_t *chunk, const listing_file_t *file, void **bytes,
+                                size_t *size, err_t *err) {
     char *path = fs_join(chunk->folder, file->path);
     err_code_t code = access(path, R_OK) == 0
                           ? fs_read(path, chunk->limits.bytes, bytes, size, err)
@@ -36,18 +40,27 @@ static err_code_t read_file(const chunk_t *chunk, const listing_file_t *file, vo
     return code;
 }
 
-static void decode_one(chunk_t *chunk, int i) {
+static err_code_t read_file(chunk_t *chunk, int i, void **bytes, size_t *size, err_t *err) {
     const listing_file_t *file = chunk->files[i];
+    if (file->reason)
+        return err_set(err, ERR_INVALID, "%s", file->reason);
+    if (file->bytes > chunk->limits.bytes)
+        return err_set(err, ERR_TOO_LARGE, "the file has %" PRIu64 " bytes; the limit is %zu",
+                       file->bytes, chunk->limits.bytes);
+    if (!chunk->blobs)
+        return read_in_place(chunk, file, bytes, size, err);
+    err_code_t code = listing_blobs_read(chunk->blobs, file->digest, file->bytes, bytes, err);
+    *size = (size_t)file->bytes;
+    chunk->lost[i] = code != ERR_OK;
+    return code;
+}
+
+static void decode_one(chunk_t *chunk, int i) {
     void *bytes = NULL;
     size_t size = 0;
     err_t *err = &chunk->errors[i];
     err->code = ERR_OK;
-    if (file->reason)
-        err_set(err, ERR_INVALID, "%s", file->reason);
-    else if (file->bytes > chunk->limits.bytes)
-        err_set(err, ERR_TOO_LARGE, "the file has %" PRIu64 " bytes; the limit is %zu", file->bytes,
-                chunk->limits.bytes);
-    else if (read_file(chunk, file, &bytes, &size, err) == ERR_OK)
+    if (read_file(chunk, i, &bytes, &size, err) == ERR_OK)
         prep_image(bytes, size, chunk->recipe, &chunk->limits,
                    chunk->pixels + (size_t)i * chunk->bytes, err);
     free(bytes);
@@ -68,7 +81,19 @@ static int thread_count(const predict_t *predict) {
     return wanted < THREADS_MAX ? wanted : THREADS_MAX;
 }
 
-static void decode_chunk(const predict_t *predict, chunk_t *chunk) {
+static err_code_t check_none_lost(const chunk_t *chunk, err_t *err) {
+    for (int i = 0; i < chunk->count; i++)
+        if (chunk->lost[i]) {
+            char *path = shard_name_escape(chunk->files[i]->path);
+            *err = chunk->errors[i];
+            err_context(err, "%s", path);
+            free(path);
+            return err->code;
+        }
+    return ERR_OK;
+}
+
+static err_code_t decode_chunk(const predict_t *predict, chunk_t *chunk, err_t *err) {
     pthread_t threads[THREADS_MAX];
     int started = 0, wanted = thread_count(predict) - 1;
     atomic_store(&chunk->next, 0);
@@ -78,6 +103,7 @@ static void decode_chunk(const predict_t *predict, chunk_t *chunk) {
     decode_some(chunk);
     for (int i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
+    return check_none_lost(chunk, err);
 }
 
 // Predicts those that were decoded, each INFERENCE_BATCH of them at once. Moves their pixels.
@@ -114,8 +140,9 @@ static err_code_t predict_files(predict_t *predict, const listing_file_t *const 
     for (size_t at = 0; at < count && code == ERR_OK; at += (size_t)chunk->count) {
         chunk->files = files + at;
         chunk->count = count - at < CHUNK ? (int)(count - at) : CHUNK;
-        decode_chunk(predict, chunk);
-        code = pace_tick(&predict->pace, err);
+        code = decode_chunk(predict, chunk, err);
+        if (code == ERR_OK)
+            code = pace_tick(&predict->pace, err);
         if (code == ERR_OK)
             code = predict_chunk(predict, chunk, probabilities, err);
         predict->pace.done = (double)(at + (size_t)chunk->count);
@@ -123,7 +150,8 @@ static err_code_t predict_files(predict_t *predict, const listing_file_t *const 
     return code;
 }
 
-static err_code_t predict_listing(predict_t *predict, const listing_t *listing, err_t *err) {
+static err_code_t predict_listing(predict_t *predict, const listing_t *listing,
+                                  const listing_blobs_t *blobs, err_t *err) {
     const model_info_t *info = model_info(predict->model.model);
     const conf_t *conf = child_conf(predict->child);
     const listing_file_t **files = mem_zero(listing->count + 1, sizeof *files);
@@ -134,6 +162,7 @@ static err_code_t predict_listing(predict_t *predict, const listing_t *listing, 
         if (!listing->files[i].again)
             files[count++] = &listing->files[i];
     chunk->folder = predict->body.dir;
+    chunk->blobs = blobs;
     chunk->recipe = &info->recipe;
     chunk->limits = PREP_LIMITS_DEFAULT;
     chunk->limits.bytes = (size_t)conf->image_bytes;
@@ -158,11 +187,25 @@ static err_code_t predict_listing(predict_t *predict, const listing_t *listing, 
     return code;
 }
 
+// An upload is read from the stack's files.
+static err_code_t locate(void *context, const char *digest, uint64_t bytes, char **path,
+                         err_t *err) {
+    const predict_t *predict = context;
+    (void)bytes;
+    *path = blob_path(predict->job->files, digest);
+    return access(*path, F_OK) == 0
+               ? ERR_OK
+               : err_set_errno(err, "the stack does not have the upload's %s", digest);
+}
+
 err_code_t predict_folder(predict_t *predict, err_t *err) {
+    const proto_predict_t *body = &predict->body;
+    const listing_blobs_t blobs = {locate, predict};
     listing_t listing = {0};
-    err_code_t code = listing_scan(predict->body.dir, &listing, err);
+    err_code_t code = body->upload[0] ? listing_blobs_open(&blobs, body->upload, &listing, err)
+                                      : listing_scan(body->dir, &listing, err);
     if (code == ERR_OK)
-        code = predict_listing(predict, &listing, err);
+        code = predict_listing(predict, &listing, body->upload[0] ? &blobs : NULL, err);
     listing_release(&listing);
     return code;
 }

@@ -24,7 +24,9 @@ void predict_put_row(predict_t *predict, const char *name, const float *probabil
                      const char *error);
 
 // A row for each file below body.dir, in byte order of paths (listing/listing.h; what is there
-// again is left out). ERR_INVALID: there is none.
+// again is left out). The same rows come from an upload of that folder, body.upload: there nothing
+// at body.dir is touched, and bytes that are missing or damaged end the job (ERR_NOT_FOUND,
+// ERR_CORRUPT). ERR_INVALID: there is no file.
 err_code_t predict_folder(predict_t *predict, err_t *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "images.h"
+#include "upload.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,64 @@ static void test_predict_folder(void **state) {
     free(folder);
 }
 
+// Row for row the table of the folder, which is gone by then.
+static void test_predict_upload(void **state) {
+    stage_t *stage = *state;
+    uint8_t pixels[TOY_SIZE * TOY_SIZE];
+    stage_worker(stage, NULL);
+    make_model(stage);
+    char *folder = stage_path(stage, "../in"), *deep = fs_join(folder, "de\xff/er"),
+         *files = stage_path(stage, "");
+    assert_int_equal(fs_mkdirs(deep, NULL), ERR_OK);
+    for (uint32_t i = 0; i < 70; i++) {
+        char *path = mem_format("%s/%u.png", i % 3 ? folder : deep, i);
+        images_draw(i % 2, i + 60000, TOY_SIZE, pixels);
+        assert_int_equal(prep_write_png(path, pixels, TOY_SIZE, TOY_SIZE, 1, NULL), ERR_OK);
+        fake_run(&stage->fake, 1);
+        free(path);
+    }
+    char *bad = fs_join(deep, "bad.jpg"), *empty = fs_join(deep, "empty.png"),
+         *loop = fs_join(deep, "loop"), *gone = fs_join(deep, "gone"),
+         *fifo = fs_join(deep, "fifo"), *twice = fs_join(folder, "twice");
+    assert_int_equal(fs_write(bad, "text", 4, NULL), ERR_OK);
+    assert_int_equal(fs_write(empty, "", 0, NULL), ERR_OK);
+    assert_int_equal(symlink("..", loop), 0);
+    assert_int_equal(symlink("nowhere", gone), 0);
+    assert_int_equal(symlink("de\xff", twice), 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    char *body = mem_format("{\"model\": \"heads\", \"dir\": \"%s\"}", folder);
+    stage_submit(stage, "j1", "predict", body);
+    json_t *result = stage_succeed(stage);
+    assert_true(toy_number(result, "images") == 74 && toy_number(result, "failed") == 4);
+    char *table = read_table(stage, result);
+    json_decref(result);
+    free(body);
+    upload_t upload = upload_make(folder, files);
+    assert_int_equal(fs_remove_all(folder, NULL), ERR_OK);
+    body = mem_format("{\"model\": \"heads\", \"dir\": \"%s\", \"upload\": \"%s\"}", folder,
+                      upload.digest);
+    stage_submit(stage, "j2", "predict", body);
+    result = stage_succeed(stage);
+    assert_true(toy_number(result, "images") == 74 && toy_number(result, "failed") == 4);
+    char *again = read_table(stage, result);
+    assert_string_equal(again, table);
+    json_decref(result);
+    char *blob = upload_path(&upload, "1.png");
+    assert_int_equal(fs_write(blob, "rotten", 6, NULL), ERR_OK);
+    stage_submit(stage, "j3", "predict", body);
+    stage_fails(stage, ERR_CORRUPT, "1.png: the stack's copy");
+    stage_submit(stage, "j4", "predict", body);
+    stage_fails(stage, ERR_NOT_FOUND, "1.png: the stack does not have the upload's");
+    stage_submit(stage, "j5", "predict",
+                 "{\"model\": \"heads\", \"dir\": \"/p\", \"upload\": \"x\"}");
+    stage_fails(stage, ERR_INVALID, "upload: 'x' is no digest");
+    upload_free(&upload);
+    char *const texts[] = {folder, deep,  files, bad,   empty, loop, gone,
+                           fifo,   twice, body,  table, again, blob};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+}
+
 static void test_predict_dataset(void **state) {
     stage_t *stage = *state;
     stage_worker(stage, NULL);
@@ -153,9 +212,8 @@ static void test_predict_dataset(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        TOY_TEST(test_evaluate),
-        TOY_TEST(test_other_pixels),
-        TOY_TEST(test_predict_folder),
+        TOY_TEST(test_evaluate),        TOY_TEST(test_other_pixels),
+        TOY_TEST(test_predict_folder),  TOY_TEST(test_predict_upload),
         TOY_TEST(test_predict_dataset),
     };
     toy_filter(argc, argv);
