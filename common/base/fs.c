@@ -16,7 +16,7 @@ struct fs_new {
     char *path, *temporary;
 };
 
-static err_code_t sync_folder_of(const char *path, err_t *err) {
+err_code_t fs_sync_folder_of(const char *path, err_t *err) {
     char *copy = mem_dup(path);
     char *slash = strrchr(copy, '/');
     if (slash == copy)
@@ -41,7 +41,7 @@ err_code_t fs_mkdirs(const char *path, err_t *err) {
         char kept = *c;
         *c = 0;
         if (mkdir(copy, 0700) == 0)
-            code = sync_folder_of(copy, err);
+            code = fs_sync_folder_of(copy, err);
         else if (errno != EEXIST)
             code = err_set_errno(err, "cannot make the folder %s", copy);
         *c = kept;
@@ -91,7 +91,7 @@ err_code_t fs_commit(fs_new_t **self, err_t *err) {
     }
     free(file->temporary);
     file->temporary = NULL;
-    err_code_t code = sync_folder_of(file->path, err);
+    err_code_t code = fs_sync_folder_of(file->path, err);
     fs_abort(self);
     return code;
 }
@@ -197,7 +197,7 @@ err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, e
 err_code_t fs_rename(const char *from, const char *to, err_t *err) {
     if (rename(from, to) != 0)
         return err_set_errno(err, "cannot rename %s to %s", from, to);
-    return sync_folder_of(to, err);
+    return fs_sync_folder_of(to, err);
 }
 
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where) {

@@ -32,8 +32,12 @@ void fs_abort(fs_new_t **file);
 
 // rename() with fsync of the target's folder; works for folders as well.
 err_code_t fs_rename(const char *from, const char *to, err_t *err);
+// Makes the names in the folder of that path durable.
+err_code_t fs_sync_folder_of(const char *path, err_t *err);
 // rm -r; a missing path is no error. Does not follow symbolic links.
 err_code_t fs_remove_all(const char *path, err_t *err);
+// The same for a path below root ("a/b", no "..", no leading '/'), none of whose folders may be a symbolic link.
+err_code_t fs_remove_below(const char *root, const char *path, err_t *err);
 // Free bytes for an unprivileged user on the file system of path: 0 when it is full, UINT64_MAX
 // when that is unknown.
 uint64_t fs_free_bytes(const char *path);

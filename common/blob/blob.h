@@ -32,6 +32,8 @@ typedef struct {
 
 err_code_t blob_open(const blob_options_t *options, blob_t **blob, err_t *err);
 void blob_close(blob_t **blob); // allows *blob == NULL
+// Bytes of pieces that have come or were acknowledged: grows as long as there is progress.
+uint64_t blob_moved(const blob_t *blob);
 
 // --- Sending
 
@@ -56,6 +58,10 @@ err_code_t blob_sync(blob_t *blob, err_t *err);
 err_code_t blob_place(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const char *path,
                       err_t *err);
 
+// Removes a file or folder of a job ("jobs/7/1/step-10.ckpt") from the stack's files; what is not
+// there is removed.
+err_code_t blob_remove(blob_t *blob, const char *path, err_t *err);
+
 // --- Fetching
 
 // The blob with that digest, at `to` when it returns: written beside it, checked, renamed.
@@ -64,6 +70,34 @@ err_code_t blob_place(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const ch
 // ERR_NOT_FOUND: the stack does not have it; ERR_CORRUPT: it has something else.
 err_code_t blob_get_file(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const char *remote_path,
                          const char *to, err_t *err);
+
+// --- Copies of the stack's files on a host that does not share them, in a folder of the same
+// layout
+
+// The stack's file of that path and digest, at <files>/<path>. One that is there already is read
+// and kept if it is right, else fetched anew.
+err_code_t blob_fetch_file(blob_t *blob, const char *files, const char *path,
+                           const char digest[DIGEST_HEX_SIZE], err_t *err);
+// The same for a folder whose file `root`, with that digest, names the others under "files" (a data
+// set's manifest.json, a model's model.json): {"NAME": {"sha256"}} or [{"file": "NAME", "sha256"}].
+err_code_t blob_fetch_folder(blob_t *blob, const char *files, const char *path, const char *root,
+                             const char digest[DIGEST_HEX_SIZE], err_t *err);
+// An upload, at blob_path(files, digest).
+err_code_t blob_fetch_upload(blob_t *blob, const char *files, const char digest[DIGEST_HEX_SIZE],
+                             err_t *err);
+// Makes <files>/<path> the stack's file of that path, durable; sends it only if it is not there
+// yet.
+err_code_t blob_publish_file(blob_t *blob, const char *files, const char *path,
+                             const char digest[DIGEST_HEX_SIZE], err_t *err);
+// The same for the files of a folder (hidden ones are left out), `root` last: a folder that has it
+// is complete.
+err_code_t blob_publish_folder(blob_t *blob, const char *files, const char *path, const char *root,
+                               err_t *err);
+// Removes the copies used longest ago until all take at most so many bytes: whole folders of data
+// sets, models and attempts, single uploads. Those that a process holds (blob_hold) stay.
+err_code_t blob_trim(const char *files, uint64_t bytes, err_t *err);
+// Marks <files>/<path>, a folder, as in use, until the descriptor is closed; -1: there is none.
+int blob_hold(const char *files, const char *path);
 
 // --- Places
 

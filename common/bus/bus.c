@@ -12,6 +12,8 @@
 
 #define MESSAGES_PER_ROUND 256
 #define QUEUE_MAX          20000 // messages for one peer, unless said otherwise
+#define BULK_BEAT_MS       5000
+#define BULK_SILENCE_MS    30000
 
 struct bus_socket {
     zsock_t *zsock;
@@ -158,8 +160,8 @@ err_code_t bus_router_bind(bus_socket_t *socket, const char *endpoint, err_t *er
     return code ? code : bind_now(socket, endpoint, err);
 }
 
-err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
-                          bus_socket_t **out, err_t *err) {
+static err_code_t dealer_new(bus_loop_t *loop, const char *endpoint, bool bulk, bus_message_fn fn,
+                             void *arg, bus_socket_t **out, err_t *err) {
     err_code_t code = check_endpoint(endpoint, false, err);
     bus_socket_t *socket = NULL;
     if (code == ERR_OK)
@@ -168,11 +170,14 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
         return code;
     zsock_set_reconnect_ivl(socket->zsock, 50);
     zsock_set_reconnect_ivl_max(socket->zsock, 1000);
-    if (is_tcp(endpoint)) {
-        if (keys_client())
-            keys_open(socket->zsock);
-        socket->trouble = trouble_new(loop, socket->raw, endpoint, false);
+    if (bulk) {
+        zsock_set_heartbeat_ivl(socket->zsock, BULK_BEAT_MS);
+        zsock_set_heartbeat_timeout(socket->zsock, BULK_SILENCE_MS);
     }
+    if (is_tcp(endpoint) && keys_client())
+        keys_open(socket->zsock);
+    if (is_tcp(endpoint) || bulk)
+        socket->trouble = trouble_new(loop, socket->raw, endpoint, false);
     if (zsock_connect(socket->zsock, "%s", endpoint) < 0) {
         code = err_set_errno(err, "cannot connect to %s", endpoint);
         bus_socket_destroy(&socket);
@@ -182,6 +187,19 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
         bus_loop_socket(loop, socket->raw, socket_ready, socket);
     *out = socket;
     return ERR_OK;
+}
+
+err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
+                          bus_socket_t **socket, err_t *err) {
+    return dealer_new(loop, endpoint, false, fn, arg, socket, err);
+}
+
+err_code_t bus_dealer_new_bulk(const char *endpoint, bus_socket_t **socket, err_t *err) {
+    return dealer_new(NULL, endpoint, true, NULL, NULL, socket, err);
+}
+
+unsigned bus_dealer_breaks(const bus_socket_t *socket) {
+    return trouble_breaks(socket->trouble);
 }
 
 static void socket_free(bus_socket_t *socket) {

@@ -58,6 +58,11 @@ err_code_t bus_router_bind(bus_socket_t *router, const char *endpoint, err_t *er
 // of NULL the socket is read by bus_receive().
 err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **socket, err_t *err);
+// A dealer for much data, to be read by bus_receive(): a peer that is silent for half a minute is
+// given up, whatever the kernel hopes for, and every connection that breaks is counted, for what
+// was on its way then is lost.
+err_code_t bus_dealer_new_bulk(const char *endpoint, bus_socket_t **socket, err_t *err);
+unsigned bus_dealer_breaks(const bus_socket_t *socket);
 void bus_socket_destroy(bus_socket_t **socket);
 
 // The next of a list "endpoint, endpoint, …", which is cut up: a part of *list without the blanks

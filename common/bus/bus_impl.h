@@ -35,5 +35,6 @@ void trouble_destroy(trouble_t **trouble);
 void *trouble_socket(trouble_t *trouble); // readable when there is something to read
 // ERR_DENIED: the last handshake failed, and trying again will not help.
 err_code_t trouble_read(trouble_t *trouble, err_t *err);
+unsigned trouble_breaks(const trouble_t *trouble); // connections that have ended so far
 
 #endif

@@ -18,6 +18,7 @@ struct trouble {
     char *endpoint;
     bool serving, hard; // hard: the last one that was read
     int cuts;           // handshakes in a row that were cut without a reason
+    unsigned breaks;
     int64_t told_ms;
     err_t err, told;
 };
@@ -61,6 +62,10 @@ static void no_zmtp(trouble_t *trouble) {
 }
 
 static void read_client(trouble_t *trouble, unsigned event, unsigned value) {
+    if (event == ZMQ_EVENT_DISCONNECTED) {
+        trouble->breaks++;
+        return;
+    }
     trouble->cuts = event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ? trouble->cuts + 1 : 0;
     trouble->hard = true;
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
@@ -78,7 +83,7 @@ static void read_client(trouble_t *trouble, unsigned event, unsigned value) {
 
 static void read_server(trouble_t *trouble, unsigned event, unsigned value) {
     const char *why = "it broke off";
-    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || event == ZMQ_EVENT_DISCONNECTED)
         return;
     if (value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
         why = "it came without a key";
@@ -135,6 +140,10 @@ static void on_events(void *arg) {
              trouble->err.remedy);
 }
 
+unsigned trouble_breaks(const trouble_t *trouble) {
+    return trouble->breaks;
+}
+
 void *trouble_socket(trouble_t *trouble) {
     return zsock_resolve(trouble->events);
 }
@@ -150,7 +159,8 @@ trouble_t *trouble_new(bus_loop_t *loop, void *raw, const char *endpoint, bool s
     trouble->serving = serving;
     trouble->endpoint = mem_dup(endpoint);
     int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                 ZMQ_EVENT_DISCONNECTED;
     trouble->events = zsock_new(ZMQ_PAIR);
     zsock_set_rcvhwm(trouble->events, 0); // ZeroMQ's own thread must never wait for a reader
     if (zmq_socket_monitor(raw, place, events) != 0 ||

@@ -1,4 +1,4 @@
-#include "child/child.h"
+#include "child_impl.h"
 
 #include "base/log.h"
 #include "link/link.h"
@@ -32,6 +32,7 @@ struct child {
     link_reader_t link;
     proto_worker_assign_t assign;
     char *folder;
+    child_files_t *files;
     outgoing_t *outgoing;
     pthread_t reader;
     pthread_mutex_t lock;
@@ -48,6 +49,10 @@ proto_arena_t *child_arena(child_t *child) {
 
 const conf_t *child_conf(const child_t *child) {
     return &child->conf;
+}
+
+child_files_t *child_files(const child_t *child) {
+    return child->files;
 }
 
 child_stop_t child_stop(child_t *child) {
@@ -127,6 +132,10 @@ static void *run_reader(void *arg) {
 
 void child_progress(child_t *child, uint64_t counter, double done, double total, const char *text) {
     outgoing_progress(child->outgoing, counter, done, total, text);
+}
+
+void child_moved(child_t *child) {
+    outgoing_moved(child->outgoing);
 }
 
 void child_event(child_t *child, const char *type, json_t *data) {
@@ -232,6 +241,8 @@ err_code_t child_checkpoint(child_t *child, const char *path, const char *digest
     proto_ok_t ok;
     waiter_t waiter;
     err_code_t code = info ? proto_map_from_json(info, arena, &checkpoint.info, err) : ERR_OK;
+    if (code == ERR_OK)
+        code = child_publish_file(child, path, digest, err);
     if (code == ERR_OK)
         code = request(child, PROTO_checkpoint, &checkpoint, true, &waiter, err);
     if (code == ERR_OK)
@@ -399,7 +410,9 @@ int child_main(int argc, char **argv, child_run_fn run) {
     }
     child->outgoing = outgoing_new(LINK_FD, child->assign.job, child->assign.token);
     ERR_ASSERT(pthread_create(&child->reader, NULL, run_reader, child) == 0);
+    child->files = child_files_new(child, child->folder + strlen(child->conf.files) + 1);
     code = run_job(child, run);
+    child_files_destroy(&child->files);
     shutdown(LINK_FD, SHUT_RD); // ends the reader
     pthread_join(child->reader, NULL);
     outgoing_destroy(&child->outgoing);

@@ -65,6 +65,26 @@ void child_log(child_t *child, const char *level, const char *format, ...)
 err_code_t child_checkpoint(child_t *child, const char *path, const char *digest, uint64_t step,
                             json_t *info, err_t *err);
 
+// --- Files of the stack. Where its folder is shared (`blobs` is no tcp address) these do nothing
+// but give paths; elsewhere they fetch and send by the blobs service, for as long as it takes:
+// ERR_CANCELLED when the job is cancelled, and, fetching, when it is released. Paths are relative
+// to files.
+
+// Fetches the file with that digest, unless it is here. ERR_NOT_FOUND: the stack does not have it
+// (any more).
+err_code_t child_fetch_file(child_t *child, const char *path, const char *digest, err_t *err);
+// A folder by its file `root`, which names the others (blob/blob.h).
+err_code_t child_fetch_folder(child_t *child, const char *path, const char *root,
+                              const char *digest, err_t *err);
+// What a client has uploaded: *path, absolute, malloc'ed, is where it is, or where it would be.
+err_code_t child_fetch_upload(child_t *child, const char *digest, char **path, err_t *err);
+// Sends what this job has made, before anybody is told of it. Checkpoints are sent by
+// child_checkpoint().
+err_code_t child_publish_file(child_t *child, const char *path, const char *digest, err_t *err);
+err_code_t child_publish_folder(child_t *child, const char *path, const char *root, err_t *err);
+// Removes a file or folder of this job, here and with the stack; what stays is logged.
+void child_remove(child_t *child, const char *path);
+
 // A request to the dispatcher by way of the parent (dataset.show, model.show …); repeated until it
 // is answered, so only for what may be done twice. An error answer becomes err; ERR_CANCELLED: the
 // job is cancelled. reply points into memory that lives until the process ends.

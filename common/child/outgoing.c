@@ -21,13 +21,13 @@
 #define TEXT_BYTES  200
 
 typedef struct {
-    uint64_t counter;
+    uint64_t counter, moved; // moved: what else is progress
     double done, total;
     char text[TEXT_BYTES + 1];
     double steps_ms[STEPS]; // ring
     size_t step_count;
     int64_t changed_us, sent_ms;
-    bool pending;
+    bool pending, event; // event: not only the lease's step is to be told
 } progress_t;
 
 struct outgoing {
@@ -83,13 +83,13 @@ static void flush_progress(outgoing_t *outgoing) {
         return;
     proto_lease_t lease = {.job = outgoing->job,
                            .token = outgoing->token,
-                           .step = progress->counter,
+                           .step = progress->counter + progress->moved,
                            .step_ms = median_ms(progress)};
     err_t err;
     if (link_encode(&outgoing->queue, PROTO_lease, 0, &lease, &err) != ERR_OK ||
-        (!outgoing->hurried && put_progress_event(outgoing, &err) != ERR_OK))
+        (progress->event && !outgoing->hurried && put_progress_event(outgoing, &err) != ERR_OK))
         log_error("progress cannot be told: %s", err.message);
-    progress->pending = false;
+    progress->pending = progress->event = false;
     progress->sent_ms = clock_mono_ms();
 }
 
@@ -116,7 +116,18 @@ void outgoing_progress(outgoing_t *outgoing, uint64_t counter, double done, doub
     link_clean_text(progress->text, TEXT_BYTES);
     if (!progress->pending)
         pthread_cond_signal(&outgoing->filled);
-    progress->pending = true;
+    progress->pending = progress->event = true;
+    pthread_mutex_unlock(&outgoing->lock);
+}
+
+void outgoing_moved(outgoing_t *outgoing) {
+    pthread_mutex_lock(&outgoing->lock);
+    if (!outgoing->ended) {
+        outgoing->progress.moved++;
+        if (!outgoing->progress.pending)
+            pthread_cond_signal(&outgoing->filled);
+        outgoing->progress.pending = true;
+    }
     pthread_mutex_unlock(&outgoing->lock);
 }
 

@@ -19,6 +19,8 @@ err_code_t outgoing_put(outgoing_t *outgoing, proto_type_t type, uint64_t id, co
                         bool patient, err_t *err);
 void outgoing_progress(outgoing_t *outgoing, uint64_t counter, double done, double total,
                        const char *text);
+// Something has moved though the counter stands: the lease's step grows.
+void outgoing_moved(outgoing_t *outgoing);
 // Nothing is to be sent any more but what is put impatiently: ends all waiting.
 void outgoing_hurry(outgoing_t *outgoing);
 // The other side is gone.

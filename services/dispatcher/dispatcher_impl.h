@@ -121,7 +121,5 @@ void sweep_tick(dispatcher_t *d, int64_t now_ms);
 // Only the files of this stack (its name is in Redis and in <files>/.stack) are swept: a Redis that
 // is new, or the wrong one, refers to none of them.
 void sweep_claim(dispatcher_t *d, const char *stack);
-// remove.c: rm -r of root/path, which never follows a symbolic link.
-err_code_t remove_tree(const char *root, const char *path, err_t *err);
 
 #endif

@@ -49,7 +49,7 @@ static void *delete_all(void *arg) {
         err_t err;
         if (doomed->sweep)
             sweep_scan(doomed->sweep, files->root, files->orphan_ms);
-        else if (remove_tree(files->root, doomed->path, &err) != ERR_OK)
+        else if (fs_remove_below(files->root, doomed->path, &err) != ERR_OK)
             log_warn("%s", err.message);
         else
             log_debug("removed %s", doomed->path);

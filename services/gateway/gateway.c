@@ -110,6 +110,7 @@ static void stop(void *self) {
     if (gateway->router)
         request_refuse_parked(gateway, &err);
     workers_destroy(&gateway->workers);
+    atomic_store(&gateway->ending, true);
     background_destroy(&gateway->background);
     mailbox_destroy(&gateway->mailbox);
     catalog_destroy(&gateway->catalog);

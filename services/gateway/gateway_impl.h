@@ -2,13 +2,15 @@
 #ifndef INKLING_GATEWAY_GATEWAY_IMPL_H
 #define INKLING_GATEWAY_GATEWAY_IMPL_H
 
-#include "gateway/background.h"
+#include "bus/background.h"
 #include "gateway/catalog.h"
 #include "gateway/directory.h"
 #include "gateway/gateway.h"
 #include "gateway/queue.h"
 #include "gateway/stats.h"
 #include "gateway/workers.h"
+
+#include <stdatomic.h>
 
 typedef struct request request_t;
 
@@ -32,6 +34,7 @@ typedef struct {
     char *cache_path;
     bool known; // the promoted versions are: from the dispatcher, or from the cache
     int retry_timer;
+    atomic_bool ending; // what is being fetched is not needed any more
 } gateway_t;
 
 // --- request.c

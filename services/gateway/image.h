@@ -6,7 +6,7 @@
 #define INKLING_GATEWAY_IMAGE_H
 
 #include "base/err.h"
-#include "gateway/mailbox.h"
+#include "bus/mailbox.h"
 
 #include <stdint.h>
 

@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "blob/blob.h"
 #include "gateway/engine.h"
 #include "gateway_impl.h"
+#include "model/model.h"
 #include "proto/json.h"
 
 #include <stdio.h>
@@ -13,6 +15,7 @@
 
 #define CACHE_SCHEMA 1
 #define CACHE_MAX    (32u << 20)
+#define FETCH_PATIENCE_MS 10000
 #define VERSION_SIZE (PROTO_NAME_MAX + 24)
 
 // --- Steps of loading
@@ -80,6 +83,30 @@ static bool is_inside(const char *path) {
     return true;
 }
 
+static bool is_ending(void *arg) {
+    const gateway_t *gateway = arg;
+    return atomic_load(&gateway->ending);
+}
+
+// Where the stack's files are elsewhere a copy is made first; a copy that is here needs nobody.
+static err_code_t fetch(const gateway_t *gateway, const version_t *version, err_t *err) {
+    const conf_t *conf = service_conf(gateway->service);
+    const blob_options_t options = {.endpoint = conf->blobs,
+                                    .patience_ms = FETCH_PATIENCE_MS,
+                                    .stop = is_ending,
+                                    .arg = (void *)(uintptr_t)gateway};
+    blob_t *blob = NULL;
+    if (strncmp(conf->blobs, "tcp://", 6) != 0 || !version->digest[0])
+        return ERR_OK;
+    err_code_t code = blob_trim(conf->files, (uint64_t)conf->cache_mb << 20, err);
+    if (code == ERR_OK)
+        code = blob_open(&options, &blob, err);
+    if (code == ERR_OK)
+        code = blob_fetch_folder(blob, conf->files, version->path, MODEL_FILE, version->digest, err);
+    blob_close(&blob);
+    return code;
+}
+
 static void run_open(task_t *task, bool stopping) {
     step_t *step = (step_t *)task;
     const version_t *version = step->version;
@@ -94,6 +121,9 @@ static void run_open(task_t *task, bool stopping) {
         err_remedy(&step->err, "the path must be relative, below the stack's files");
         return;
     }
+    step->code = fetch(step->gateway, version, &step->err);
+    if (step->code)
+        return;
     char *folder = fs_join(conf->files, version->path);
     step->code =
         engine_open(folder, version->digest, (int)conf->threads, &step->engine, &step->err);

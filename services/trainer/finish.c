@@ -270,6 +270,8 @@ static err_code_t make_model(finish_t *finish, err_t *err) {
     if (code == ERR_OK)
         code = add_test(finish, err);
     if (code == ERR_OK)
+        code = child_publish_folder(finish->train->child, finish->path, MODEL_FILE, err);
+    if (code == ERR_OK)
         code = record_end(finish, err);
     return code;
 }
@@ -301,7 +303,9 @@ bool finish_is_done(train_t *train, child_result_t *result) {
     char *folder = fs_join(train->job->files, path);
     model_t *model = NULL;
     err_t err;
-    err_code_t code = model_open(folder, digest, &model, &err);
+    err_code_t code = child_fetch_folder(train->child, path, MODEL_FILE, digest, &err);
+    if (code == ERR_OK)
+        code = model_open(folder, digest, &model, &err);
     if (code == ERR_OK)
         code = tell_registry(train, done, result, &err);
     if (code)

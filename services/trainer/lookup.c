@@ -38,7 +38,10 @@ err_code_t lookup_dataset(child_t *child, const child_job_t *job, const char *na
         return code;
     char *folder = fs_join(job->files, found.dataset->path);
     dataset->version = found.dataset->version;
-    code = open_shards(folder, found.dataset, dataset, err);
+    code =
+        child_fetch_folder(child, found.dataset->path, SHARD_MANIFEST, found.dataset->digest, err);
+    if (code == ERR_OK)
+        code = open_shards(folder, found.dataset, dataset, err);
     if (code) {
         err_context(err, "data set %s@%" PRIu64, name, dataset->version);
         lookup_dataset_release(dataset);
@@ -61,8 +64,10 @@ err_code_t lookup_model(child_t *child, const child_job_t *job, const char *refe
     const proto_model_info_t *info = found.model;
     char *folder = fs_join(job->files, info->path);
     model->version = info->version;
-    code = model_open(folder, info->digest && info->digest[0] ? info->digest : NULL, &model->model,
-                      err);
+    code = child_fetch_folder(child, info->path, MODEL_FILE, info->digest, err);
+    if (code == ERR_OK)
+        code = model_open(folder, info->digest && info->digest[0] ? info->digest : NULL,
+                          &model->model, err);
     if (code)
         err_context(err, "model %s@%" PRIu64, model->name, model->version);
     free(folder);

@@ -27,7 +27,9 @@ static err_code_t try_state(train_t *train, const proto_checkpoint_t *from, bool
     char *path = fs_join(train->job->files, from->path);
     err_t wrong;
     state_t state;
-    err_code_t code = checkpoint_read_state(path, from->digest, &state, &wrong);
+    err_code_t code = child_fetch_file(train->child, from->path, from->digest, &wrong);
+    if (code == ERR_OK)
+        code = checkpoint_read_state(path, from->digest, &state, &wrong);
     if (code == ERR_OK && (code = check_state(train, &state, &wrong)) != ERR_OK)
         state_release(&state);
     free(path);

@@ -192,6 +192,11 @@ static err_code_t record(void *context, const char *path, const char *sha256, co
     return code;
 }
 
+static void remove_file(void *context, const char *path) {
+    const train_t *train = context;
+    child_remove(train->child, path);
+}
+
 static void warn(void *context, const char *text) {
     const train_t *train = context;
     child_log(train->child, "warn", "%s", text);
@@ -202,6 +207,7 @@ static void start_writer(train_t *train) {
     const conf_t *conf = child_conf(train->child);
     train->writer_options =
         (writer_options_t){.record = record,
+                           .remove = remove_file,
                            .warn = warn,
                            .context = train,
                            .files = train->job->files,

@@ -47,12 +47,13 @@ static bool is_sibling(const char *a, const char *b) {
 }
 
 static void remove_recorded(const writer_t *writer, recorded_t *recorded) {
-    char *path = fs_join(writer->options->files, recorded->path), *folder = folder_of(path);
-    if (strcmp(folder, writer->options->folder) == 0)
-        unlink(path);
-    else if (is_sibling(folder, writer->options->folder))
-        fs_remove_all(folder, NULL); // an earlier attempt's: nobody needs it any more
-    free(path);
+    const writer_options_t *options = writer->options;
+    const char *own = options->folder + strlen(options->files) + 1;
+    char *folder = folder_of(recorded->path);
+    if (strcmp(folder, own) == 0)
+        options->remove(options->context, recorded->path);
+    else if (is_sibling(folder, own))
+        options->remove(options->context, folder); // an earlier attempt's: nobody needs it any more
     free(folder);
     free(recorded->path);
 }
@@ -133,7 +134,10 @@ static err_code_t store(writer_t *writer, err_t *err) {
         if (code == ERR_OK)
             add_recorded(writer, path + strlen(options->files) + 1, sha256, state->step);
         else if (code != ERR_UNAVAILABLE && code != ERR_CANCELLED)
-            unlink(path); // refused; without an answer it may have been recorded all the same
+            options->remove(
+                options->context,
+                path + strlen(options->files) +
+                    1); // refused; without an answer it may have been recorded all the same
     }
     free(path);
     return code;

@@ -14,6 +14,8 @@ typedef struct {
     // Blocks until the checkpoint is recorded. previous: the one recorded before, or NULL.
     err_code_t (*record)(void *context, const char *path, const char *sha256, const state_t *state,
                          const proto_checkpoint_t *previous, err_t *err);
+    // A file or folder, relative to files.
+    void (*remove)(void *context, const char *path);
     void (*warn)(void *context, const char *text);
     void *context;
     const char *files, *folder; // absolute; folder lies below files

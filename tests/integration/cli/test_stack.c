@@ -24,8 +24,8 @@
 
 #define LIMIT_MS 60000 // for the supervisor to mend something: much less where nothing else runs
 
-static const char *const names[] = {"dispatcher", "ingest-0", "trainer-0", "gateway-0"};
-enum { SERVICES = 4, PROCESSES = 6 };
+static const char *const names[] = {"dispatcher", "blobs", "ingest-0", "trainer-0", "gateway-0"};
+enum { SERVICES = 5, PROCESSES = 7 };
 
 static char home[RUN_HOME_SIZE];
 

@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const siblings[] = {"inkling-dispatcher",     "inkling-gateway",
-                                       "inkling-ingest",         "inkling-trainer",
-                                       "inkling-ingest-decoder", "inkling-trainer-engine"};
+static const char *const siblings[] = {
+    "inkling-dispatcher", "inkling-blobs",          "inkling-gateway",       "inkling-ingest",
+    "inkling-trainer",    "inkling-ingest-decoder", "inkling-trainer-engine"};
 
 static char home[RUN_HOME_SIZE], bin[RUN_HOME_SIZE];
 
@@ -136,7 +136,7 @@ static void a_service_may_need_a_second_try(void **state) {
              real, home);
     put_script("inkling-trainer", script);
     const run_t *up = expect(0, home, "up", "--detach", "--json");
-    assert_int_equal(run_number_at(up->json, "services/2/restarts"), 1);
+    assert_int_equal(run_number_at(up->json, "services/3/restarts"), 1);
     free(real);
 }
 

@@ -48,12 +48,18 @@ static void warn(void *context, const char *text) {
     snprintf(rig->warning, sizeof rig->warning, "%s", text);
 }
 
+static void remove_below(void *context, const char *path) {
+    const rig_t *rig = context;
+    assert_int_equal(fs_remove_below(rig->made->folder, path, NULL), ERR_OK);
+}
+
 static rig_t *rig_new(made_t *made, int token) {
     rig_t *rig = calloc(1, sizeof *rig);
     rig->made = made;
     rig->folder = mem_format("%s/jobs/j/%d", made->folder, token);
     assert_int_equal(fs_mkdirs(rig->folder, NULL), ERR_OK);
     rig->options = (writer_options_t){.record = record,
+                                      .remove = remove_below,
                                       .warn = warn,
                                       .context = rig,
                                       .files = made->folder,

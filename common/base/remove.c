@@ -1,6 +1,5 @@
-// Deleting below the stack's files: by descriptors, so that no symbolic link, put there by whom
-// ever, leads out of it.
-#include "dispatcher_impl.h"
+// Deleting by descriptors, so that no symbolic link, put there by whom ever, leads elsewhere.
+#include "base/fs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,7 +35,7 @@ static bool remove_entry(int at, const char *name, int depth) {
     return (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT) && good;
 }
 
-err_code_t remove_tree(const char *root, const char *path, err_t *err) {
+err_code_t fs_remove_below(const char *root, const char *path, err_t *err) {
     char *copy = mem_dup(path), *rest = copy, *part = strsep(&rest, "/");
     int at = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     while (at >= 0 && rest) {

@@ -1,9 +1,9 @@
 // One thread for what takes long and must keep its order: opening, building and freeing engines,
 // writing files.
-#ifndef INKLING_GATEWAY_BACKGROUND_H
-#define INKLING_GATEWAY_BACKGROUND_H
+#ifndef INKLING_BUS_BACKGROUND_H
+#define INKLING_BUS_BACKGROUND_H
 
-#include "gateway/mailbox.h"
+#include "bus/mailbox.h"
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "gateway/mailbox.h"
+#include "bus/mailbox.h"
 
 #include <pthread.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
 //
 // Mail is a part of the thing that is sent and belongs to the mailbox until its function is called.
 // Order is kept. Posting never blocks on the loop and never fails.
-#ifndef INKLING_GATEWAY_MAILBOX_H
-#define INKLING_GATEWAY_MAILBOX_H
+#ifndef INKLING_BUS_MAILBOX_H
+#define INKLING_BUS_MAILBOX_H
 
 #include "bus/loop.h"
 

@@ -1,4 +1,4 @@
-#include "gateway/background.h"
+#include "bus/background.h"
 
 #include <pthread.h>
 #include <stdlib.h>
