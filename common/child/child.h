@@ -76,7 +76,7 @@ err_code_t child_fetch_file(child_t *child, const char *path, const char *digest
 // A folder by its file `root`, which names the others (blob/blob.h).
 err_code_t child_fetch_folder(child_t *child, const char *path, const char *root,
                               const char *digest, err_t *err);
-// What a client has uploaded: *path, absolute, malloc'ed, is where it is, or where it would be.
+// What a client has uploaded: *path, absolute, malloc'ed.
 err_code_t child_fetch_upload(child_t *child, const char *digest, char **path, err_t *err);
 // Sends what this job has made, before anybody is told of it. Checkpoints are sent by
 // child_checkpoint().

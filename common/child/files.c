@@ -182,7 +182,12 @@ err_code_t child_fetch_upload(child_t *child, const char *digest, char **path, e
             return code;
     }
     *path = blob_path(child_conf(child)->files, digest);
-    return ERR_OK;
+    if (access(*path, F_OK) == 0)
+        return ERR_OK;
+    err_code_t code = err_set_errno(err, "the stack does not have the upload's %s", digest);
+    free(*path);
+    *path = NULL;
+    return code;
 }
 
 // --- Going

@@ -5,7 +5,6 @@
 // registered info of a version is the result without "unchanged", "rejects" and "version", and what
 // the pixels are.
 #include "base/fs.h"
-#include "blob/blob.h"
 #include "child/child.h"
 #include "ingest/ingest.h"
 
@@ -57,7 +56,8 @@ static err_code_t find_previous(decoder_t *decoder, err_t *err) {
     }
     decoder->previous = found.dataset;
     decoder->previous_folder = fs_join(decoder->job->files, found.dataset->path);
-    return ERR_OK;
+    return child_fetch_folder(decoder->child, found.dataset->path, SHARD_MANIFEST,
+                              found.dataset->digest, err);
 }
 
 static err_code_t name_folders(decoder_t *decoder, err_t *err) {
@@ -69,15 +69,11 @@ static err_code_t name_folders(decoder_t *decoder, err_t *err) {
     return fs_mkdirs(decoder->folder, err);
 }
 
-// An upload is read from the stack's files.
 static err_code_t locate(void *context, const char *digest, uint64_t bytes, char **path,
                          err_t *err) {
     const decoder_t *decoder = context;
     (void)bytes;
-    *path = blob_path(decoder->job->files, digest);
-    return access(*path, F_OK) == 0
-               ? ERR_OK
-               : err_set_errno(err, "the stack does not have the upload's %s", digest);
+    return child_fetch_upload(decoder->child, digest, path, err);
 }
 
 static err_code_t open_upload(decoder_t *decoder, err_t *err) {
@@ -283,6 +279,8 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
         code = name_folders(&decoder, err);
     if (code == ERR_OK)
         code = make_version(&decoder, err);
+    if (code == ERR_OK && !decoder.result.unchanged)
+        code = child_publish_folder(child, decoder.out_relative, SHARD_MANIFEST, err);
     if (code == ERR_OK)
         code = tell_result(&decoder, result, err);
     if (code && decoder.folder)

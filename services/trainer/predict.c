@@ -138,15 +138,24 @@ static err_code_t write_table(predict_t *predict, err_t *err) {
     return code ? code : fs_commit(&predict->file, err);
 }
 
-static json_t *tell(const predict_t *predict, const char *path) {
+// Where the table is, and what it is, for who does not share the folder.
+static err_code_t publish(const predict_t *predict, const char *path, char digest[DIGEST_HEX_SIZE],
+                          err_t *err) {
+    err_code_t code = digest_file(path, digest, NULL, err);
+    return code ? code
+                : child_publish_file(predict->child, path + strlen(predict->job->files) + 1, digest,
+                                     err);
+}
+
+static json_t *tell(const predict_t *predict, const char *path, const char *digest) {
     const model_info_t *info = model_info(predict->model.model);
     json_t *classes = json_array();
     for (int i = 0; i < info->class_count; i++)
         json_array_append_new(classes, json_string(info->classes[i]));
-    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:o}", "model", predict->model.name, "version",
+    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:o}", "model", predict->model.name, "version",
                      (json_int_t)predict->model.version, "images", (json_int_t)predict->images,
                      "failed", (json_int_t)predict->failed, "path",
-                     path + strlen(predict->job->files) + 1, "classes", classes);
+                     path + strlen(predict->job->files) + 1, "digest", digest, "classes", classes);
 }
 
 err_code_t predict_run(child_t *child, const child_job_t *job, child_result_t *result, err_t *err) {
@@ -155,8 +164,11 @@ err_code_t predict_run(child_t *child, const child_job_t *job, child_result_t *r
     err_code_t code = prepare(&predict, path, err);
     if (code == ERR_OK)
         code = write_table(&predict, err);
+    char digest[DIGEST_HEX_SIZE];
     if (code == ERR_OK)
-        result->result = tell(&predict, path);
+        code = publish(&predict, path, digest, err);
+    if (code == ERR_OK)
+        result->result = tell(&predict, path, digest);
     fs_abort(&predict.file);
     nn_destroy(&predict.nn);
     lookup_model_release(&predict.model);

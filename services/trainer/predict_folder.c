@@ -1,6 +1,5 @@
 #include "predict_impl.h"
 
-#include "blob/blob.h"
 #include "listing/blobs.h"
 #include "shard/shard.h"
 
@@ -187,15 +186,11 @@ static err_code_t predict_listing(predict_t *predict, const listing_t *listing,
     return code;
 }
 
-// An upload is read from the stack's files.
 static err_code_t locate(void *context, const char *digest, uint64_t bytes, char **path,
                          err_t *err) {
     const predict_t *predict = context;
     (void)bytes;
-    *path = blob_path(predict->job->files, digest);
-    return access(*path, F_OK) == 0
-               ? ERR_OK
-               : err_set_errno(err, "the stack does not have the upload's %s", digest);
+    return child_fetch_upload(predict->child, digest, path, err);
 }
 
 err_code_t predict_folder(predict_t *predict, err_t *err) {
