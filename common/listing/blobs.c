@@ -29,7 +29,6 @@ static bool is_wanted(const void *found, size_t size, const wanted_t *wanted) {
 
 static err_code_t read_copy(const char *path, const wanted_t *wanted, void **found, size_t *size,
                             err_t *err) {
-    *found = NULL;
     err_code_t code = fs_read(path, wanted->limit, found, size, err);
     bool damaged = code ? is_damage(code, wanted) : !is_wanted(*found, *size, wanted);
     if (!damaged)
@@ -43,6 +42,7 @@ static err_code_t read_copy(const char *path, const wanted_t *wanted, void **fou
 static err_code_t read_wanted(const listing_blobs_t *blobs, const wanted_t *wanted, void **found,
                               size_t *size, err_t *err) {
     char *path = NULL;
+    *found = NULL;
     err_code_t code = blobs->locate(blobs->context, wanted->digest, wanted->bytes, &path, err);
     if (code == ERR_OK)
         code = read_copy(path, wanted, found, size, err);
