@@ -279,12 +279,12 @@ static void an_upload_is_as_good(void **state) {
     two_classes(&world->tree, 20);
     tree_image(&world->tree, "cats/copy.png", 3);
     tree_bytes(&world->tree, "dogs/notes.jpg", "woof", 4);
+    upload_t made = upload(world);
     fake_worker(&world->fake, NULL);
     assign(world, "j1", 5, "");
     answer_show(world, NULL);
     const proto_new_dataset_t *here = succeed(world, &result)->dataset;
     json_decref(result);
-    upload_t made = upload(world);
     assert_int_equal(fs_remove_all(world->tree.source, NULL), ERR_OK);
     assign_upload(world, "j2", 6, made.digest, "");
     answer_show(world, NULL);
