@@ -137,8 +137,6 @@ static void test_predict_folder(void **state) {
 static void test_predict_upload(void **state) {
     stage_t *stage = *state;
     uint8_t pixels[TOY_SIZE * TOY_SIZE];
-    stage_worker(stage, NULL);
-    make_model(stage);
     char *folder = stage_path(stage, "../in"), *deep = fs_join(folder, "de\xff/er"),
          *files = stage_path(stage, "");
     assert_int_equal(fs_mkdirs(deep, NULL), ERR_OK);
@@ -146,7 +144,6 @@ static void test_predict_upload(void **state) {
         char *path = mem_format("%s/%u.png", i % 3 ? folder : deep, i);
         images_draw(i % 2, i + 60000, TOY_SIZE, pixels);
         assert_int_equal(prep_write_png(path, pixels, TOY_SIZE, TOY_SIZE, 1, NULL), ERR_OK);
-        fake_run(&stage->fake, 1);
         free(path);
     }
     char *bad = fs_join(deep, "bad.jpg"), *empty = fs_join(deep, "empty.png"),
@@ -158,6 +155,9 @@ static void test_predict_upload(void **state) {
     assert_int_equal(symlink("nowhere", gone), 0);
     assert_int_equal(symlink("de\xff", twice), 0);
     assert_int_equal(mkfifo(fifo, 0600), 0);
+    upload_t upload = upload_make(folder, files);
+    stage_worker(stage, NULL);
+    make_model(stage);
     char *body = mem_format("{\"model\": \"heads\", \"dir\": \"%s\"}", folder);
     stage_submit(stage, "j1", "predict", body);
     json_t *result = stage_succeed(stage);
@@ -165,7 +165,6 @@ static void test_predict_upload(void **state) {
     char *table = read_table(stage, result);
     json_decref(result);
     free(body);
-    upload_t upload = upload_make(folder, files);
     assert_int_equal(fs_remove_all(folder, NULL), ERR_OK);
     body = mem_format("{\"model\": \"heads\", \"dir\": \"%s\", \"upload\": \"%s\"}", folder,
                       upload.digest);
