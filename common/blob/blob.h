@@ -40,9 +40,8 @@ uint64_t blob_moved(const blob_t *blob);
 // Of count digests (any number) sets missing[i] where the service does not have it.
 err_code_t blob_missing(blob_t *blob, const char (*digests)[DIGEST_HEX_SIZE], size_t count,
                         bool *missing, err_t *err);
-// Sends bytes whose digest is known, whole, whether they are there or not. Returns as soon as the
-// request is on its way; the bytes are copied. ERR_TOO_LARGE: more than a piece (use
-// blob_put_file).
+// Sends bytes whose digest is known. What fits into a piece is copied, and on its way when this
+// returns; more is sent piece by piece, as by blob_put_file, and is there then.
 err_code_t blob_put_bytes(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const void *bytes,
                           size_t size, err_t *err);
 // Sends what the service does not have of a file that has that digest (its caller says). Goes on
@@ -78,10 +77,12 @@ err_code_t blob_get_file(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const
 // and kept if it is right, else fetched anew.
 err_code_t blob_fetch_file(blob_t *blob, const char *files, const char *path,
                            const char digest[DIGEST_HEX_SIZE], err_t *err);
-// The same for a folder whose file `root`, with that digest, names the others under "files" (a data
-// set's manifest.json, a model's model.json): {"NAME": {"sha256"}} or [{"file": "NAME", "sha256"}].
-err_code_t blob_fetch_folder(blob_t *blob, const char *files, const char *path, const char *root,
-                             const char digest[DIGEST_HEX_SIZE], err_t *err);
+// The stack's folder of that path, at `to`: its file `root`, a JSON document that has that digest,
+// and the files that it names: every object in it with "sha256" is about one, called by its "file",
+// or else by the key under which it stands. (A data set's manifest.json, a model's model.json.)
+// Files that are right are kept.
+err_code_t blob_fetch_folder(blob_t *blob, const char *path, const char *root,
+                             const char digest[DIGEST_HEX_SIZE], const char *to, err_t *err);
 // An upload, at blob_path(files, digest).
 err_code_t blob_fetch_upload(blob_t *blob, const char *files, const char digest[DIGEST_HEX_SIZE],
                              err_t *err);

@@ -72,13 +72,6 @@ static void small_answered(blob_t *blob, request_t *request, const void *answer,
     }
 }
 
-err_code_t blob_put_bytes(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const void *bytes,
-                          size_t size, err_t *err) {
-    if (size > PROTO_PIECE_MAX)
-        return err_set(err, ERR_TOO_LARGE, "%zu bytes are more than a piece", size);
-    return pipe_send(blob, piece(digest, size, 0, small_answered, NULL, bytes, size), err);
-}
-
 err_code_t blob_flush(blob_t *blob, err_t *err) {
     err_code_t code = pipe_wait(blob, 0, err);
     if (code == ERR_OK && blob->refused.code) {
@@ -125,6 +118,7 @@ err_code_t blob_remove(blob_t *blob, const char *path, err_t *err) {
 
 typedef struct {
     const char *path, *digest;
+    const unsigned char *bytes; // of it, or NULL: they are in the file
     int fd;
     uint64_t size, next; // next: where the service says to go on
     bool whole, astray;  // astray: a piece did not fit where the blob ended
@@ -168,11 +162,12 @@ static err_code_t send_pieces(blob_t *blob, sending_t *sending, uint64_t *sent, 
     err_code_t code = ERR_OK;
     for (uint64_t at = sending->next; at < sending->size && !sending->astray && code == ERR_OK;) {
         size_t some = sending->size - at < sizeof bytes ? sending->size - at : sizeof bytes;
-        code = read_piece(sending, bytes, some, at, err);
+        const void *from = sending->bytes ? sending->bytes + at : bytes;
+        code = sending->bytes ? ERR_OK : read_piece(sending, bytes, some, at, err);
         if (code == ERR_OK)
             code = pipe_send(
                 blob,
-                piece(sending->digest, sending->size, at, piece_answered, sending, bytes, some),
+                piece(sending->digest, sending->size, at, piece_answered, sending, from, some),
                 err);
         at += some;
         if (sent)
@@ -239,4 +234,14 @@ err_code_t blob_put_file(blob_t *blob, const char *path, const char digest[DIGES
     if (sending.fd >= 0)
         close(sending.fd);
     return code;
+}
+
+err_code_t blob_put_bytes(blob_t *blob, const char digest[DIGEST_HEX_SIZE], const void *bytes,
+                          size_t size, err_t *err) {
+    if (size <= PROTO_PIECE_MAX)
+        return pipe_send(blob, piece(digest, size, 0, small_answered, NULL, bytes, size), err);
+    sending_t sending = {
+        .path = "the bytes", .digest = digest, .bytes = bytes, .fd = -1, .size = size};
+    err_code_t code = blob_flush(blob, err);
+    return code ? code : send_file(blob, &sending, NULL, err);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DEPTH_MAX      16
 #define ROOT_BYTES_MAX (256u << 20) // of a manifest.json
 
 // --- Fetching
@@ -54,58 +55,66 @@ static err_code_t bad_root(const char *path, err_t *err) {
     return err_set(err, ERR_CORRUPT, "%s does not say which files are beside it", path);
 }
 
+// A folder of the stack and its copy.
+typedef struct {
+    blob_t *blob;
+    const char *remote, *local;
+} folder_t;
+
 // name: of a file in that very folder, nothing else.
-static err_code_t fetch_named(blob_t *blob, const char *files, const char *path, const char *name,
-                              const json_t *about, err_t *err) {
-    const char *digest = json_string_value(json_object_get(about, "sha256"));
+static err_code_t fetch_named(const folder_t *folder, const char *name, const char *digest,
+                              err_t *err) {
     if (!name || !name[0] || name[0] == '.' || strchr(name, '/') || !digest ||
         !blob_digest_valid(digest))
-        return bad_root(path, err);
-    char *one = fs_join(path, name);
-    err_code_t code = blob_fetch_file(blob, files, one, digest, err);
-    free(one);
+        return bad_root(folder->remote, err);
+    char *from = fs_join(folder->remote, name), *to = fs_join(folder->local, name);
+    err_code_t code = fetch(folder->blob, digest, from, to, err);
+    free(from);
+    free(to);
     return code;
 }
 
-static err_code_t fetch_list(blob_t *blob, const char *files, const char *path, json_t *list,
-                             err_t *err) {
+// Every object that has a sha256 is about a file: "file" is its name, or the key under which it
+// stands.
+static err_code_t fetch_all(const folder_t *folder, const char *key, json_t *json, int depth,
+                            err_t *err) {
     err_code_t code = ERR_OK;
     const char *name;
-    json_t *about;
+    json_t *value;
     size_t i;
-    if (json_is_object(list)) {
-        json_object_foreach(list, name, about) {
-            if (code == ERR_OK)
-                code = fetch_named(blob, files, path, name, about, err);
-        }
-        return code;
-    }
-    if (!json_is_array(list))
-        return bad_root(path, err);
-    json_array_foreach(list, i, about) {
+    if (depth > DEPTH_MAX)
+        return bad_root(folder->remote, err);
+    const char *digest = json_string_value(json_object_get(json, "sha256"));
+    const char *file = json_string_value(json_object_get(json, "file"));
+    if (digest)
+        return fetch_named(folder, file ? file : key, digest, err);
+    json_object_foreach(json, name, value) {
         if (code == ERR_OK)
-            code = fetch_named(blob, files, path, json_string_value(json_object_get(about, "file")),
-                               about, err);
+            code = fetch_all(folder, name, value, depth + 1, err);
+    }
+    json_array_foreach(json, i, value) {
+        if (code == ERR_OK)
+            code = fetch_all(folder, NULL, value, depth + 1, err);
     }
     return code;
 }
 
-err_code_t blob_fetch_folder(blob_t *blob, const char *files, const char *path, const char *root,
-                             const char digest[DIGEST_HEX_SIZE], err_t *err) {
+err_code_t blob_fetch_folder(blob_t *blob, const char *path, const char *root,
+                             const char digest[DIGEST_HEX_SIZE], const char *to, err_t *err) {
+    const folder_t folder = {blob, path, to};
     void *text = NULL;
     size_t size;
-    char *below = fs_join(path, root), *full = fs_join(files, below);
-    err_code_t code = blob_fetch_file(blob, files, below, digest, err);
+    char *file = fs_join(to, root);
+    err_code_t code = fetch_named(&folder, root, digest, err);
     if (code == ERR_OK)
-        code = fs_read(full, ROOT_BYTES_MAX, &text, &size, err);
+        code = fs_read(file, ROOT_BYTES_MAX, &text, &size, err);
     if (code == ERR_OK) {
         json_t *json = json_loadb(text, size, 0, NULL);
-        code = fetch_list(blob, files, path, json_object_get(json, "files"), err);
+        code = json ? fetch_all(&folder, NULL, json, 0, err) : bad_root(path, err);
         json_decref(json);
     }
     free(text);
-    free(below);
-    free(full);
+    free(file);
     return code;
 }
 

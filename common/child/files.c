@@ -157,14 +157,14 @@ err_code_t child_fetch_folder(child_t *child, const char *path, const char *root
         return ERR_OK;
     char *folder = fs_join(child_conf(child)->files, path);
     err_code_t code = fs_mkdirs(folder, err);
-    free(folder);
     child_hold(files, path);
     if (code == ERR_OK)
         code = take_line(files, false, &line, err);
-    if (code)
-        return code;
-    code = blob_fetch_folder(line->blob, child_conf(child)->files, path, root, digest, err);
-    give_line(files, line);
+    if (code == ERR_OK) {
+        code = blob_fetch_folder(line->blob, path, root, digest, folder, err);
+        give_line(files, line);
+    }
+    free(folder);
     return code;
 }
 

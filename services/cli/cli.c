@@ -44,12 +44,17 @@ int64_t cli_patience_ms(const cli_t *cli) {
     return elsewhere || stack_is_up(cli->conf.home) ? CLI_PATIENCE_MS : CLI_ABSENT_MS;
 }
 
-err_code_t cli_connect(cli_t *cli, const char *endpoints, const char *service, client_t **client,
-                       err_t *err) {
+err_code_t cli_keys(cli_t *cli, err_t *err) {
     err_code_t code = ERR_OK;
     if (cli->conf.client_key[0] && !cli->has_key)
         code = bus_keys_connect(cli->conf.client_key, err);
     cli->has_key = code == ERR_OK;
+    return code;
+}
+
+err_code_t cli_connect(cli_t *cli, const char *endpoints, const char *service, client_t **client,
+                       err_t *err) {
+    err_code_t code = cli_keys(cli, err);
     return code ? code : client_new(endpoints, service, client, err);
 }
 

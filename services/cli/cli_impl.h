@@ -21,6 +21,8 @@ struct cli {
     proto_arena_t *arena; // for all answers
 };
 
+// Takes the client's key of the settings, if there is one and it is not taken yet.
+err_code_t cli_keys(cli_t *cli, err_t *err);
 // A client of a service, with the key of the settings if there is one.
 err_code_t cli_connect(cli_t *cli, const char *endpoints, const char *service, client_t **client,
                        err_t *err);

@@ -2,12 +2,62 @@
 #include "base/fs.h"
 #include "base/utf8.h"
 #include "enqueue_impl.h"
+#include "shard/shard.h"
+#include "upload_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+// --- How a folder reaches the worker
+
+// A stack that is reached over tcp is taken to be elsewhere.
+static err_code_t wants_upload(const cli_t *cli, bool *upload, err_t *err) {
+    bool in_place = call_flag(&cli->call, "in_place");
+    *upload = call_flag(&cli->call, "upload");
+    if (in_place && *upload) {
+        err_set(err, ERR_USAGE, "both --in-place and --upload");
+        return err_remedy(err, "give one of them");
+    }
+    if (!in_place && !*upload)
+        *upload = strstr(cli->conf.dispatcher, "tcp://") != NULL;
+    return ERR_OK;
+}
+
+static void list_classes(const json_t *body, char ***classes, size_t *count) {
+    const json_t *given = json_object_get(body, "classes");
+    *count = json_array_size(given);
+    *classes = *count ? mem_zero(*count, sizeof **classes) : NULL;
+    for (size_t i = 0; i < *count; i++)
+        (*classes)[i] = shard_name_unescape(json_string_value(json_array_get(given, i)));
+}
+
+// Sends the folder if it must be; body then names what was sent.
+static err_code_t bring_folder(cli_t *cli, json_t *body, err_t *err) {
+    bool upload;
+    upload_done_t done;
+    char **classes = NULL;
+    size_t count = 0;
+    const char *folder = json_string_value(json_object_get(body, "dir"));
+    err_code_t code = wants_upload(cli, &upload, err);
+    if (code || !upload)
+        return code;
+    list_classes(body, &classes, &count);
+    code = upload_folder(cli, folder, classes, count, &done, err);
+    for (size_t i = 0; i < count; i++)
+        free(classes[i]);
+    free(classes);
+    if (code)
+        return code;
+    json_object_set_new(body, "upload", json_string(done.listing));
+    if (!say_is_json())
+        fprintf(stderr, "%zu files of %s are with the stack: %llu were sent (%.1f MB)\n",
+                done.files, folder, (unsigned long long)done.sent_files,
+                (double)done.sent_bytes / 1e6);
+    return ERR_OK;
+}
 
 // --- Checks before anything is queued
 
@@ -96,6 +146,8 @@ err_code_t verb_ingest(cli_t *cli, int *exit_code, err_t *err) {
     err_code_t code = check_new_name(body, "name", "data set", err);
     if (code == ERR_OK)
         code = folder_body(body, cli->call.arguments[0], err);
+    if (code == ERR_OK)
+        code = bring_folder(cli, body, err);
     return code ? code : enqueue(cli, "ingest", body, NULL, exit_code, err);
 }
 
@@ -123,35 +175,17 @@ err_code_t verb_evaluate(cli_t *cli, int *exit_code, err_t *err) {
 
 // --- predict
 
-// The worker has written its table below the stack's files; it comes to --out whole or not at all.
-static err_code_t copy_table(const char *from, const char *to, err_t *err) {
-    char block[1 << 16];
-    fs_new_t *file = NULL;
-    FILE *source = fopen(from, "re");
-    if (!source)
-        return err_set_errno(err, "cannot read the table %s", from);
-    err_code_t code = fs_open_new(to, &file, err);
-    for (size_t got; code == ERR_OK && (got = fread(block, 1, sizeof block, source)) > 0;)
-        if (fwrite(block, 1, got, fs_stream(file)) != got)
-            code = err_set_errno(err, "cannot write %s", to);
-    if (code == ERR_OK && ferror(source))
-        code = err_set(err, ERR_IO, "cannot read the table %s", from);
-    (void)fclose(source); // only read
-    if (code == ERR_OK)
-        return fs_commit(&file, err);
-    fs_abort(&file);
-    return code;
-}
-
 static err_code_t fetch_table(cli_t *cli, json_t *document, err_t *err) {
     const char *path = json_string_value(json_object_get(document, "path"));
+    const char *digest = json_string_value(json_object_get(document, "digest"));
+    if (!path || !digest || !blob_digest_valid(digest))
+        return err_set(err, ERR_INTERNAL, "the job has named no table");
     char *to = cli_absolute(call_text(&cli->call, "out"));
-    char *from = path ? fs_join(cli->conf.files, path) : NULL;
-    err_code_t code =
-        from ? copy_table(from, to, err) : err_set(err, ERR_INTERNAL, "the job has named no table");
+    err_code_t code = fetch_file(cli, path, digest, to, err);
     if (code == ERR_OK)
         json_object_set_new(document, "out", say_json_text(to));
-    free(from);
+    else
+        err_context(err, "the table is with the stack, but does not come here");
     free(to);
     return code;
 }
@@ -194,5 +228,7 @@ err_code_t verb_predict(cli_t *cli, int *exit_code, err_t *err) {
         err_context(err, "there is no folder %s here, and as a data set", what);
     if (code == ERR_OK)
         code = check_model(cli, json_string_value(json_object_get(body, "model")), err);
+    if (code == ERR_OK && folder)
+        code = bring_folder(cli, body, err);
     return code ? code : enqueue(cli, "predict", body, fetch_table, exit_code, err);
 }

@@ -117,10 +117,10 @@ static void tell(progress_t *progress, const char *text) {
     buf_release(&line);
 }
 
-static void on_progress(progress_t *progress, const json_t *data, int64_t at_ms) {
-    const json_t *text = json_object_get(data, "text");
-    progress->done = json_number_value(json_object_get(data, "done"));
-    progress->total = json_number_value(json_object_get(data, "total"));
+void progress_show(progress_t *progress, double done, double total, const char *text,
+                   int64_t at_ms) {
+    progress->done = done;
+    progress->total = total;
     if (progress->silent || !(progress->total > 0))
         return;
     if (progress->done > progress->total)
@@ -134,11 +134,17 @@ static void on_progress(progress_t *progress, const json_t *data, int64_t at_ms)
     progress->window[newest].at_ms = at_ms; // when it happened: history comes all at once
     progress->seen++;
     if (!progress->terminal) {
-        tell(progress, json_string_value(text));
+        tell(progress, text);
     } else if (now - progress->drawn_ms >= DRAW_MS) {
         progress->drawn_ms = now;
-        draw(progress, json_string_value(text));
+        draw(progress, text);
     }
+}
+
+static void on_progress(progress_t *progress, const json_t *data, int64_t at_ms) {
+    progress_show(progress, json_number_value(json_object_get(data, "done")),
+                  json_number_value(json_object_get(data, "total")),
+                  json_string_value(json_object_get(data, "text")), at_ms);
 }
 
 // --- Events

@@ -23,6 +23,9 @@ typedef struct {
 void progress_init(progress_t *progress);
 // An event of the job.
 void progress_event(progress_t *progress, const proto_event_t *event);
+// A figure of the command's own, or of an event: at_ms is when that was, by a clock of its own.
+void progress_show(progress_t *progress, double done, double total, const char *text,
+                   int64_t at_ms);
 // A line of the command's own, above the bar.
 void progress_note(progress_t *progress, say_style_t style, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_SCHEMA 1
-#define CACHE_MAX    (32u << 20)
+#define CACHE_SCHEMA      1
+#define CACHE_MAX         (32u << 20)
 #define FETCH_PATIENCE_MS 10000
-#define VERSION_SIZE (PROTO_NAME_MAX + 24)
+#define VERSION_SIZE      (PROTO_NAME_MAX + 24)
 
 // --- Steps of loading
 // -----------------------------------------------------------------------------
@@ -89,7 +89,8 @@ static bool is_ending(void *arg) {
 }
 
 // Where the stack's files are elsewhere a copy is made first; a copy that is here needs nobody.
-static err_code_t fetch(const gateway_t *gateway, const version_t *version, err_t *err) {
+static err_code_t fetch(const gateway_t *gateway, const version_t *version, const char *folder,
+                        err_t *err) {
     const conf_t *conf = service_conf(gateway->service);
     const blob_options_t options = {.endpoint = conf->blobs,
                                     .patience_ms = FETCH_PATIENCE_MS,
@@ -102,7 +103,7 @@ static err_code_t fetch(const gateway_t *gateway, const version_t *version, err_
     if (code == ERR_OK)
         code = blob_open(&options, &blob, err);
     if (code == ERR_OK)
-        code = blob_fetch_folder(blob, conf->files, version->path, MODEL_FILE, version->digest, err);
+        code = blob_fetch_folder(blob, version->path, MODEL_FILE, version->digest, folder, err);
     blob_close(&blob);
     return code;
 }
@@ -121,12 +122,11 @@ static void run_open(task_t *task, bool stopping) {
         err_remedy(&step->err, "the path must be relative, below the stack's files");
         return;
     }
-    step->code = fetch(step->gateway, version, &step->err);
-    if (step->code)
-        return;
     char *folder = fs_join(conf->files, version->path);
-    step->code =
-        engine_open(folder, version->digest, (int)conf->threads, &step->engine, &step->err);
+    step->code = fetch(step->gateway, version, folder, &step->err);
+    if (step->code == ERR_OK)
+        step->code =
+            engine_open(folder, version->digest, (int)conf->threads, &step->engine, &step->err);
     free(folder);
 }
 

@@ -1,5 +1,6 @@
 #include "base/fs.h"
 #include "digest/digest.h"
+#include "listing/steady.h"
 #include "read_impl.h"
 #include "sizes_impl.h"
 
@@ -14,10 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS_MAX   64
-#define PROGRESS_MS   100
-#define READ_ATTEMPTS 3
-#define TICK_NS       20000000 // longer than a kernel's tick
+#define THREADS_MAX 64
+#define PROGRESS_MS 100
 
 // Decoding: see prep.h.
 #define SMALL_PIXELS 4000000
@@ -35,115 +34,21 @@ typedef struct {
     err_t err;                   // of the machine's first failure
 } pool_t;
 
-// What one thread works with; bytes is kept from file to file.
+// What one thread works with.
 typedef struct {
     pool_t *pool;
-    uint8_t *bytes, *pixels;
-    size_t room;
+    steady_t file;
+    uint8_t *pixels;
     bool failed; // not for the file's sake
 } hand_t;
 
 // ---- one file ----
-
-static bool machine_is_short(int error) {
-    return error == ENOMEM || error == EMFILE || error == ENFILE;
-}
-
-static err_code_t cannot_read(err_t *err) {
-    err_code_t code = machine_is_short(errno) ? ERR_NO_MEMORY : ERR_INVALID;
-    return err_set(err, code, "cannot read it: %s", strerror(errno));
-}
-
-static bool make_room(hand_t *hand, size_t size) {
-    if (size <= hand->room)
-        return true;
-    uint8_t *bytes = realloc(hand->bytes, size);
-    if (!bytes)
-        return false;
-    hand->bytes = bytes;
-    hand->room = size;
-    return true;
-}
-
-// At most one byte more than expected, which shows that the file has grown.
-static err_code_t read_bytes(hand_t *hand, int fd, size_t expected, size_t *size, err_t *err) {
-    *size = 0;
-    if (!make_room(hand, expected + 1))
-        return err_set(err, ERR_NO_MEMORY, "no memory for %zu bytes of a file", expected);
-    while (*size <= expected) {
-        ssize_t got = read(fd, hand->bytes + *size, expected + 1 - *size);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return cannot_read(err);
-        if (got == 0)
-            break;
-        *size += (size_t)got;
-    }
-    return ERR_OK;
-}
-
-static int64_t time_ns(struct timespec time) {
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-// Writing to a file twice within a tick of its clock leaves the time as it is: a file that young is
-// read when it is older, so that size and time stand for what was read.
-static void let_age(int64_t mtime_ns) {
-    struct timespec now, tick = {.tv_nsec = TICK_NS};
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t age = time_ns(now) - mtime_ns;
-    if (age > -TICK_NS && age < TICK_NS)
-        nanosleep(&tick, NULL);
-}
 
 static err_code_t check_size(uint64_t bytes, size_t limit, err_t *err) {
     if (bytes <= limit)
         return ERR_OK;
     return err_set(err, ERR_TOO_LARGE, "the file has %llu bytes; the limit is %zu",
                    (unsigned long long)bytes, limit);
-}
-
-// Reads the file once; *steady says whether it stayed as it was meanwhile. entry gets size and time
-// of what was read.
-static err_code_t read_once(hand_t *hand, int fd, size_t limit, shard_entry_t *entry, size_t *size,
-                            bool *steady, err_t *err) {
-    struct stat before, after;
-    if (fstat(fd, &before) != 0)
-        return cannot_read(err);
-    if (!S_ISREG(before.st_mode))
-        return err_set(err, ERR_INVALID, "not a regular file");
-    let_age(time_ns(before.st_mtim));
-    if (fstat(fd, &before) != 0)
-        return cannot_read(err);
-    entry->bytes = (uint64_t)before.st_size;
-    entry->mtime_ns = time_ns(before.st_mtim);
-    *steady = true;
-    err_code_t code = check_size(entry->bytes, limit, err);
-    if (code)
-        return code;
-    code = read_bytes(hand, fd, (size_t)entry->bytes, size, err);
-    if (!code && fstat(fd, &after) != 0)
-        code = cannot_read(err);
-    *steady = !code && *size == entry->bytes && after.st_size == before.st_size &&
-              time_ns(after.st_mtim) == entry->mtime_ns;
-    return code;
-}
-
-static err_code_t read_file(hand_t *hand, const char *path, size_t limit, shard_entry_t *entry,
-                            size_t *size, err_t *err) {
-    bool steady = false;
-    for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
-        // O_NONBLOCK: should it have become a FIFO since the scan, nobody waits for a writer
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0)
-            return cannot_read(err);
-        err_code_t code = read_once(hand, fd, limit, entry, size, &steady, err);
-        close(fd);
-        if (code || steady)
-            return code;
-    }
-    return err_set(err, ERR_INVALID, "it changes while it is read");
 }
 
 static int hex_value(char c) {
@@ -192,20 +97,21 @@ static uint64_t memory_default(void) {
 
 // ---- pixels ----
 
-static err_code_t read_in_place(hand_t *hand, shard_entry_t *entry, size_t *size, err_t *err) {
+static err_code_t read_in_place(hand_t *hand, shard_entry_t *entry, err_t *err) {
     const ingest_options_t *options = hand->pool->job->options;
     char *path = fs_join(options->folder, entry->path);
-    err_code_t code = read_file(hand, path, options->limits.bytes, entry, size, err);
+    err_code_t code =
+        steady_read(path, options->limits.bytes, &hand->file, &entry->bytes, &entry->mtime_ns, err);
     free(path);
     hand->failed = code == ERR_NO_MEMORY;
     if (code)
         return code;
-    digest_raw(hand->bytes, *size, entry->digest);
+    digest_raw(hand->file.bytes, hand->file.size, entry->digest);
     entry->has_digest = true;
     return ERR_OK;
 }
 
-static err_code_t read_upload(hand_t *hand, const shard_entry_t *entry, size_t *size, err_t *err) {
+static err_code_t read_upload(hand_t *hand, const shard_entry_t *entry, err_t *err) {
     const ingest_options_t *options = hand->pool->job->options;
     err_code_t code = check_size(entry->bytes, options->limits.bytes, err);
     if (code)
@@ -218,24 +124,23 @@ static err_code_t read_upload(hand_t *hand, const shard_entry_t *entry, size_t *
     hand->failed = code != ERR_OK;
     if (code)
         return code;
-    free(hand->bytes);
-    hand->bytes = bytes;
-    hand->room = *size = (size_t)entry->bytes;
+    free(hand->file.bytes);
+    hand->file = (steady_t){bytes, (size_t)entry->bytes, (size_t)entry->bytes};
     return ERR_OK;
 }
 
 static err_code_t decode(hand_t *hand, shard_entry_t *entry, err_t *err) {
     const ingest_options_t *options = hand->pool->job->options;
-    size_t size = 0;
     hand->failed = false;
-    err_code_t code = options->listing ? read_upload(hand, entry, &size, err)
-                                       : read_in_place(hand, entry, &size, err);
+    err_code_t code =
+        options->listing ? read_upload(hand, entry, err) : read_in_place(hand, entry, err);
     if (code)
         return code;
-    uint64_t memory = memory_for(hand->bytes, size);
+    uint64_t memory = memory_for(hand->file.bytes, hand->file.size);
     if (memory)
         take_memory(hand->pool, memory);
-    code = prep_image(hand->bytes, size, &options->recipe, &options->limits, hand->pixels, err);
+    code = prep_image(hand->file.bytes, hand->file.size, &options->recipe, &options->limits,
+                      hand->pixels, err);
     if (memory)
         give_memory(hand->pool, memory);
     hand->failed = code == ERR_NO_MEMORY;
@@ -289,7 +194,7 @@ static void *work(void *context) {
             break;
         handle(&hand, i);
     }
-    free(hand.bytes);
+    free(hand.file.bytes);
     free(hand.pixels);
     pthread_mutex_lock(&pool->lock);
     pool->running--;
