@@ -36,7 +36,8 @@ err_code_t fs_rename(const char *from, const char *to, err_t *err);
 err_code_t fs_sync_folder_of(const char *path, err_t *err);
 // rm -r; a missing path is no error. Does not follow symbolic links.
 err_code_t fs_remove_all(const char *path, err_t *err);
-// The same for a path below root ("a/b", no "..", no leading '/'), none of whose folders may be a symbolic link.
+// The same for a path below root ("a/b", no "..", no leading '/'), none of whose folders may be a
+// symbolic link.
 err_code_t fs_remove_below(const char *root, const char *path, err_t *err);
 // Free bytes for an unprivileged user on the file system of path: 0 when it is full, UINT64_MAX
 // when that is unknown.

@@ -10,8 +10,8 @@
 #include "base/fs.h"
 #include "blob/blob.h"
 #include "client/client.h"
-#include "support/proc.h"
 #include "proto/codec.h"
+#include "support/proc.h"
 
 #include <fcntl.h>
 #include <pthread.h>
