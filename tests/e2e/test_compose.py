@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -12,6 +13,25 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = f"inkling-test-{os.getpid()}"
 TRAIN = ("train", "demo", "--width", 16, "--seed", 3, "--epochs")
 LONG_S = 30  # an undisturbed run, whatever the machine: services are killed, and come back, before its end
+
+
+def walk():
+    """The lines of README's part on containers."""
+    text = (ROOT / "README.md").read_text().split("In containers,", 1)[1].split("Other hosts", 1)[0]
+    return [line.strip() for line in text.splitlines() if line.startswith("    ")]
+
+
+def three_ports():
+    """The first of three in a row that are free, as far as one can know."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + 3):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
 
 
 def why_not():
@@ -31,35 +51,44 @@ class Compose(unittest.TestCase):
         missing = why_not()
         if missing:
             raise unittest.SkipTest(f"NOT TESTED: docker-compose.yml needs a Docker engine with compose: {missing}")
-        ports = free_port(), free_port()
-        cls.environ = dict(os.environ, INKLING_DISPATCHER_PORT=str(ports[0]), INKLING_GATEWAY_PORT=str(ports[1]))
-        # The client of a person at the host: addresses and a key, and no folder in common with any container.
-        cls.host = Stack(dispatcher=f"tcp://127.0.0.1:{ports[0]}", gateway=f"tcp://127.0.0.1:{ports[1]}")
+        cls.port = three_ports()
+        cls.environ = dict(os.environ, INKLING_DISPATCHER_PORT=str(cls.port), INKLING_GATEWAY_PORT=str(cls.port + 1),
+                           INKLING_BLOBS_PORT=str(cls.port + 2), COMPOSE_PROJECT_NAME=PROJECT)
+        # The client of a person at the host: an address and a key, and no folder in common with any container.
+        cls.host = Stack()
         cls.addClassCleanup(cls.host.remove)
         cls.addClassCleanup(cls.compose, "down", "--volumes", "--timeout", "10")
-        cls.compose("up", "--detach", "--build", "--wait")
-        cls.host.environ["INKLING_CLIENT_KEY"] = cls.key("laptop")
-        cls.compose("run", "--rm", "cli", "demo-data", "/images/demo", "--count", "120")
-        cls.compose("run", "--rm", "cli", "ingest", "/images/demo", "--name", "demo")
+        cls.walk_through()
+        cls.compose("up", "--detach", "--wait")
         cls.train, cls.undisturbed = cls.host.train_long(TRAIN, 30, LONG_S, "--model", "undisturbed")
+
+    @classmethod
+    def walk_through(cls):
+        """Every line of README's, from a copy of the project in which the user's own folder is the current one."""
+        here = cls.host.path("here")
+        os.mkdir(here)
+        environ = dict(cls.environ, INKLING_HOME=cls.host.home, COMPOSE_FILE=str(ROOT / "docker-compose.yml"),
+                       PATH=os.environ["INKLING_BIN"] + ":" + os.environ["PATH"])
+        for line in walk():
+            command = line.replace(":7420", f":{cls.port}")
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=here, env=environ, text=True,
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=3 * PATIENCE, check=False)
+            print(f"{done.returncode}  {line}", flush=True)
+            if done.returncode:
+                raise AssertionError(f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr[-4000:]}")
+        with open(os.path.join(here, "labels.csv")) as file:
+            assert len(file.readlines()) == 601
+        cls.host.environ["INKLING_STACK"] = "box"
 
     @classmethod
     def compose(cls, *words):
         """Its standard output."""
-        done = subprocess.run(["docker", "compose", "--project-name", PROJECT, *words], cwd=ROOT, env=cls.environ,
+        done = subprocess.run(["docker", "compose", *words], cwd=ROOT, env=cls.environ,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=3 * PATIENCE,
                               check=False)
         if done.returncode:
             raise AssertionError(f"docker compose {words}: exit {done.returncode}\n{done.stdout}{done.stderr[-4000:]}")
         return done.stdout
-
-    @classmethod
-    def key(cls, name):
-        path = cls.host.path(name + ".key")
-        text = cls.compose("run", "--rm", "-T", "keys", "keys", "client", name, "--file", "-")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(text)
-        return path
 
     def restart(self, service):
         self.compose("kill", service)
@@ -74,7 +103,7 @@ class Compose(unittest.TestCase):
         self.assertTrue(all(answer["model"] for answer in answers))
 
     def test_without_the_key(self):
-        stranger = Stack(dispatcher=self.host.environ["INKLING_DISPATCHER"])
+        stranger = Stack(dispatcher=f"tcp://127.0.0.1:{self.port}")
         self.assertEqual(stranger.ask("jobs", code=4)["error"]["code"], "DENIED")
         stranger.remove()
 
@@ -83,10 +112,20 @@ class Compose(unittest.TestCase):
         for service in ("trainer", "dispatcher", "redis"):
             self.assertEqual(self.host.ask("job", "show", job)["state"], "running", service)
             self.restart(service)
-        for service in ("ingest", "gateway"):
+        for service in ("blobs", "ingest", "gateway"):
             self.restart(service)
         followed = self.host.ask("job", "follow", job)
         self.assertEqual(followed["weights_sha256"], self.undisturbed["weights_sha256"])
+
+    def test_ingest_is_killed_in_mid_job(self):
+        images = self.host.path("many")
+        self.host.ask("demo-data", images, "--count", 1500, "--seed", 9)
+        job = self.host.ask("ingest", images, "--name", "many", "--detach")["job"]
+        for service in ("ingest", "blobs", "dispatcher", "redis"):
+            self.restart(service)
+        self.assertEqual(self.host.ask("job", "follow", job)["images"], 1500)
+        again = self.host.ask("ingest", images, "--name", "many")
+        self.assertTrue(again["unchanged"])
 
     def test_two_trainers_work_side_by_side(self):
         self.compose("up", "--detach", "--wait", "--scale", "trainer=2")
