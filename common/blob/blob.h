@@ -25,7 +25,9 @@ typedef bool (*blob_stop_fn)(void *arg);
 
 typedef struct {
     const char *endpoint; // of the blobs service
-    int64_t patience_ms;  // without any answer for so long: ERR_UNAVAILABLE; 0: waits for ever
+    // Without a connection for so long, or without an answer for 30 times as long: ERR_UNAVAILABLE.
+    // 0: waits for ever.
+    int64_t patience_ms;
     blob_stop_fn stop;
     void *arg;
 } blob_options_t;

@@ -9,6 +9,7 @@
 #define WINDOW_REQUESTS 64        // well below what the service keeps for one peer
 #define WINDOW_BYTES    (8 << 20) // of attachments
 #define TICK_MS         100
+#define BUSY            30 // times the patience with a service that is there
 
 // --- Requests
 // -------------------------------------------------------------------------------------
@@ -148,9 +149,9 @@ static void on_answer(void *arg, bus_socket_t *socket, const bus_message_t *mess
     free(request);
 }
 
-static err_code_t away(const blob_t *blob, err_t *err) {
+static err_code_t away(const blob_t *blob, int64_t silent_ms, err_t *err) {
     err_set(err, ERR_UNAVAILABLE, "no answer from the blobs service at %s within %.0f s",
-            blob->endpoint, (double)blob->options.patience_ms / 1000);
+            blob->endpoint, (double)silent_ms / 1000);
     return err_remedy(err, "is the stack up? `inkling status` tells");
 }
 
@@ -165,10 +166,10 @@ static err_code_t receive_one(blob_t *blob, err_t *err) {
         return code;
     if (bus_dealer_breaks(blob->socket) != blob->breaks)
         return connect_now(blob, err);
-    int64_t silent_ms = clock_mono_ms() - blob->heard_ms;
-    if (blob->options.patience_ms && silent_ms >= blob->options.patience_ms)
-        return away(blob, err);
-    return ERR_OK;
+    int64_t silent_ms = clock_mono_ms() - blob->heard_ms, patience_ms = blob->options.patience_ms;
+    if (bus_dealer_up(blob->socket)) // it lives: a disk may be slow
+        patience_ms *= BUSY;
+    return patience_ms && silent_ms >= patience_ms ? away(blob, silent_ms, err) : ERR_OK;
 }
 
 err_code_t pipe_wait(blob_t *blob, size_t count, err_t *err) {

@@ -202,6 +202,10 @@ unsigned bus_dealer_breaks(const bus_socket_t *socket) {
     return trouble_breaks(socket->trouble);
 }
 
+bool bus_dealer_up(const bus_socket_t *socket) {
+    return trouble_up(socket->trouble);
+}
+
 static void socket_free(bus_socket_t *socket) {
     trouble_destroy(&socket->trouble);
     zsock_destroy(&socket->zsock);

@@ -63,6 +63,7 @@ err_code_t bus_dealer_new(bus_loop_t *loop, const char *endpoint, bus_message_fn
 // was on its way then is lost.
 err_code_t bus_dealer_new_bulk(const char *endpoint, bus_socket_t **socket, err_t *err);
 unsigned bus_dealer_breaks(const bus_socket_t *socket);
+bool bus_dealer_up(const bus_socket_t *socket); // there is a connection, as far as is known
 void bus_socket_destroy(bus_socket_t **socket);
 
 // The next of a list "endpoint, endpoint, …", which is cut up: a part of *list without the blanks

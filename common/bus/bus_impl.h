@@ -36,5 +36,6 @@ void *trouble_socket(trouble_t *trouble); // readable when there is something to
 // ERR_DENIED: the last handshake failed, and trying again will not help.
 err_code_t trouble_read(trouble_t *trouble, err_t *err);
 unsigned trouble_breaks(const trouble_t *trouble); // connections that have ended so far
+bool trouble_up(const trouble_t *trouble);         // there is one
 
 #endif

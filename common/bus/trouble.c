@@ -18,6 +18,7 @@ struct trouble {
     char *endpoint;
     bool serving, hard; // hard: the last one that was read
     int cuts;           // handshakes in a row that were cut without a reason
+    bool up;            // the last handshake succeeded, and its connection has not ended
     unsigned breaks;
     int64_t told_ms;
     err_t err, told;
@@ -62,10 +63,12 @@ static void no_zmtp(trouble_t *trouble) {
 }
 
 static void read_client(trouble_t *trouble, unsigned event, unsigned value) {
-    if (event == ZMQ_EVENT_DISCONNECTED) {
-        trouble->breaks++;
+    if (event == ZMQ_EVENT_DISCONNECTED) { // a handshake that failed has told so itself
+        trouble->breaks += trouble->up;
+        trouble->up = false;
         return;
     }
+    trouble->up = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
     trouble->cuts = event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ? trouble->cuts + 1 : 0;
     trouble->hard = true;
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
@@ -142,6 +145,10 @@ static void on_events(void *arg) {
 
 unsigned trouble_breaks(const trouble_t *trouble) {
     return trouble->breaks;
+}
+
+bool trouble_up(const trouble_t *trouble) {
+    return trouble->up;
 }
 
 void *trouble_socket(trouble_t *trouble) {

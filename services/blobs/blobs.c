@@ -1,5 +1,6 @@
 #include "blobs/blobs.h"
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "blob/blob.h"
 #include "blobs_impl.h"
@@ -254,10 +255,12 @@ static void metrics(void *self, buf_t *out) {
     metric_render(infos, sizeof infos / sizeof *infos, &blobs->stats, out);
 }
 
-static void on_sync_timer(void *arg) {
+static void on_tick(void *arg) {
     blobs_t *blobs = arg;
     if (cas_fresh_bytes(blobs->cas) > 0)
         task_sync(blobs, NULL);
+    if (fs_free_bytes(blobs->conf->files) < keep_free_bytes(blobs->conf))
+        keep_start(blobs);
 }
 
 static void on_keep_timer(void *arg) {
@@ -300,7 +303,7 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
         code = service_listen(service, blobs->router, conf->blobs_listen, err);
     if (code)
         return code;
-    blobs->sync_timer = bus_loop_timer(blobs->loop, SYNC_MS, SYNC_MS, on_sync_timer, blobs);
+    blobs->sync_timer = bus_loop_timer(blobs->loop, SYNC_MS, SYNC_MS, on_tick, blobs);
     blobs->keep_timer = bus_loop_timer(blobs->loop, KEEP_FIRST, KEEP_MS, on_keep_timer, blobs);
     service_set_endpoint(service, conf->blobs);
     return ERR_OK;

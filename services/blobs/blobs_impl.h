@@ -70,5 +70,7 @@ void blobs_serve(blobs_t *blobs, const bus_peer_t *peer, uint64_t id, int fd, ui
 // Looks in the background how much the uploads take, and removes the ones used longest ago if that
 // is too much.
 void keep_start(blobs_t *blobs);
+// Below so much free disk uploads go that nobody needs, before others are refused anything.
+uint64_t keep_free_bytes(const conf_t *conf);
 
 #endif

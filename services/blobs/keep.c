@@ -198,14 +198,27 @@ static void remove_some(keep_t *keep, uint64_t limit) {
     }
 }
 
+// What uploads may take: less than they are allowed to when the disk is short.
+static uint64_t limit_of(const keep_t *keep) {
+    const conf_t *conf = keep->blobs->conf;
+    uint64_t limit = (uint64_t)conf->uploads_mb << 20, wanted = keep_free_bytes(conf);
+    uint64_t left = fs_free_bytes(conf->files), lacking = left < wanted ? wanted - left : 0;
+    uint64_t rest = keep->bytes > lacking ? keep->bytes - lacking : 0;
+    return lacking && rest < limit ? rest : limit;
+}
+
+uint64_t keep_free_bytes(const conf_t *conf) {
+    return 2 * ((uint64_t)conf->disk_reserve_mb << 20);
+}
+
 static void run_keep(task_t *task, bool stopping) {
     keep_t *keep = (keep_t *)task;
-    uint64_t limit = (uint64_t)keep->blobs->conf->uploads_mb << 20;
     err_t err;
     if (stopping)
         return;
     remove_old_parts(keep);
     list_all(keep);
+    uint64_t limit = limit_of(keep);
     if (keep->bytes <= limit)
         return;
     if (ask_needed(keep, &err) == ERR_OK)
@@ -214,7 +227,7 @@ static void run_keep(task_t *task, bool stopping) {
         log_warn("uploads take more than uploads_mb, and none is removed, for nobody says which "
                  "are needed: %s",
                  err.message);
-    if (keep->bytes <= limit)
+    if (keep->bytes <= (uint64_t)keep->blobs->conf->uploads_mb << 20)
         return;
     err_set(&keep->full, ERR_FULL,
             "uploads take %llu MB, and uploads_mb is %lld; the others are needed or too young",
