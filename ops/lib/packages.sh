@@ -6,7 +6,7 @@ libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev"
 # Programs that the stack runs.
 RUN_PACKAGES="redis-server"
 # What the tests need on top.
-TEST_PACKAGES="$RUN_PACKAGES libcmocka-dev python3-zmq python3-msgpack"
+TEST_PACKAGES="$RUN_PACKAGES libcmocka-dev python3-zmq python3-msgpack slurmctld slurmd slurm-client munge"
 # What the static checks need on top.
 LINT_PACKAGES="clang-14 clang-format-14 clang-tidy-14 shellcheck git"
 
