@@ -120,6 +120,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def three_free_ports():
+    """The first of three in a row, as a stack's services have them."""
+    while True:
+        first = free_port()
+        try:
+            for port in (first + 1, first + 2):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except (OSError, OverflowError):
+            continue
+
+
 class StackTest(unittest.TestCase):
     """One stack for all tests of a class."""
 

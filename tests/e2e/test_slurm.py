@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from stack import BIN, PATIENCE, Stack, StackTest, free_port, until
+from stack import BIN, PATIENCE, Stack, StackTest, free_port, three_free_ports, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "ops" / "slurm" / "trainer.sbatch")
@@ -150,11 +150,12 @@ class Trainers(StackTest):
 
     @classmethod
     def before_up(cls):
-        port = free_port()
+        port = three_free_ports()
         cls.stack.ask("keys", "init")
         cls.key = cls.stack.ask("keys", "client", "nodes", "--file", cls.stack.path("nodes.key"))["file"]
-        cls.stack.environ["INKLING_DISPATCHER_LISTEN"] = f"tcp://127.0.0.1:{port}"
-        cls.address = cls.stack.environ["INKLING_DISPATCHER_LISTEN"]
+        cls.address = f"tcp://127.0.0.1:{port}"
+        for above, service in enumerate(("dispatcher", "gateway", "blobs")):
+            cls.stack.environ[f"INKLING_{service.upper()}_LISTEN"] = f"tcp://127.0.0.1:{port + above}"
 
     @classmethod
     def prepare(cls):
@@ -183,9 +184,8 @@ class Trainers(StackTest):
         self.addCleanup(self.slurm.end_jobs)
 
     def sbatch(self, *settings, options=()):
-        """The number of a job that is a trainer. It shares the stack's files."""
-        return self.slurm.run("sbatch", "--parsable", "--cpus-per-task", 1, *options, SCRIPT, "lab",
-                              "--files", self.stack.path("files"), *settings,
+        """The number of a job that is a trainer. It sees none of the stack's files."""
+        return self.slurm.run("sbatch", "--parsable", "--cpus-per-task", 1, *options, SCRIPT, "lab", *settings,
                               environ={"INKLING_HOME": self.nodes.home}).strip()
 
     def log(self, job):
