@@ -5,6 +5,7 @@
 #include "bus_impl.h"
 
 #include <czmq.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,12 +35,16 @@ struct bus_socket {
 
 static void socket_ready(void *arg);
 
+// Before the first socket: of several threads that make theirs at once each would begin czmq, and
+// it aborts.
+static void begin_czmq(void) {
+    zsys_handler_set(NULL);
+    zsys_init();
+}
+
 void bus_quiet_czmq(void) {
-    static bool done;
-    if (!done) {
-        zsys_handler_set(NULL);
-        done = true;
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, begin_czmq);
 }
 
 static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_message_fn fn,

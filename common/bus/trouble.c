@@ -7,9 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TELL_MS  10000 // the same again
-#define OTHER_MS 1000  // something else
-#define CUT_MAX  3     // a server that is just being stopped cuts a handshake, too
+#define TELL_MS       10000 // the same again
+#define OTHER_MS      1000  // something else
+#define CUT_MAX       3     // a server that is just being stopped cuts a handshake, too
+#define PLAIN_CUT_MAX 5     // the same for who has no key
+
+#define ASK_FOR_KEY                                                                                \
+    "`inkling keys client NAME` on the stack's host writes one, for `inkling stack add … --key " \
+    "FILE` or INKLING_CLIENT_KEY"
 
 struct trouble {
     zsock_t *events;
@@ -43,13 +48,21 @@ static void mismatch(trouble_t *trouble) {
     } else {
         err_set(&trouble->err, ERR_DENIED, "%s wants a key, and this client has none",
                 trouble->endpoint);
-        err_remedy(&trouble->err, "`inkling keys client NAME` on the stack's host writes one, for "
-                                  "`inkling stack add … --key FILE` or INKLING_CLIENT_KEY");
+        err_remedy(&trouble->err, ASK_FOR_KEY);
     }
 }
 
-// Both a plain server and another stack's see at the first bytes that this cannot work, and go.
+// Both a plain server and another stack's see at the first bytes that this cannot work, and go. A
+// server with keys that a client without one has come to often does so before it was heard.
 static void cut(trouble_t *trouble) {
+    if (!keys_client()) {
+        err_set(&trouble->err, ERR_DENIED,
+                "%s breaks off when it is greeted: it wants a key, it seems, and this client has "
+                "none",
+                trouble->endpoint);
+        err_remedy(&trouble->err, ASK_FOR_KEY);
+        return;
+    }
     err_set(&trouble->err, ERR_DENIED, "%s breaks off when it sees the key of this client, %s",
             trouble->endpoint, keys_client());
     err_remedy(&trouble->err, "it is another stack than the one that made the key, or a stack "
@@ -78,7 +91,7 @@ static void read_client(trouble_t *trouble, unsigned event, unsigned value) {
         mismatch(trouble);
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
         no_zmtp(trouble);
-    else if (trouble->cuts >= CUT_MAX && keys_client())
+    else if (trouble->cuts >= (keys_client() ? CUT_MAX : PLAIN_CUT_MAX))
         cut(trouble);
     else
         trouble->hard = false;
