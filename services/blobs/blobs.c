@@ -15,7 +15,8 @@
 #define SYNC_MS    2000
 #define KEEP_MS    600000
 #define KEEP_FIRST 1000
-#define KEEP_PART  20 // another look when so much of the limit has come: 1/20
+#define FULL_MS    15000 // the same while uploads are refused
+#define KEEP_PART  20    // another look when so much of the limit has come: 1/20
 
 static const metric_info_t infos[] = {
 #define X(...) METRIC_INFO(stats_t, __VA_ARGS__)
@@ -72,6 +73,14 @@ static void count_upload(blobs_t *blobs, uint64_t bytes) {
         keep_start(blobs);
 }
 
+// There may be room again by the next time.
+static bool is_refused(blobs_t *blobs, const proto_blob_put_t *put, size_t size) {
+    if (!blobs->full.code || size == 0 || cas_has(blobs->cas, put->digest))
+        return false;
+    keep_start(blobs);
+    return true;
+}
+
 static void on_put(blobs_t *blobs, const bus_message_t *message, const proto_blob_put_t *put) {
     err_t err;
     cas_put_t done;
@@ -85,7 +94,7 @@ static void on_put(blobs_t *blobs, const bus_message_t *message, const proto_blo
     else if (piece->size > PROTO_PIECE_MAX)
         code = err_set(&err, ERR_TOO_LARGE, "a piece of %zu bytes; the limit is %d", piece->size,
                        PROTO_PIECE_MAX);
-    else if (blobs->full.code && piece->size > 0 && !cas_has(blobs->cas, put->digest))
+    else if (is_refused(blobs, put, piece->size))
         code = (err = blobs->full).code;
     else
         code = cas_put(blobs->cas, put->digest, put->size, put->offset, piece->data, piece->size,
@@ -267,10 +276,17 @@ static void on_keep_timer(void *arg) {
     keep_start(arg);
 }
 
+static void on_full_timer(void *arg) {
+    blobs_t *blobs = arg;
+    if (blobs->full.code)
+        keep_start(blobs);
+}
+
 static void stop(void *self) {
     blobs_t *blobs = self;
     bus_loop_timer_cancel(blobs->loop, blobs->sync_timer);
     bus_loop_timer_cancel(blobs->loop, blobs->keep_timer);
+    bus_loop_timer_cancel(blobs->loop, blobs->full_timer);
     blobs->draining = true;
     background_destroy(&blobs->background);
     mailbox_destroy(&blobs->mailbox);
@@ -305,6 +321,7 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
         return code;
     blobs->sync_timer = bus_loop_timer(blobs->loop, SYNC_MS, SYNC_MS, on_tick, blobs);
     blobs->keep_timer = bus_loop_timer(blobs->loop, KEEP_FIRST, KEEP_MS, on_keep_timer, blobs);
+    blobs->full_timer = bus_loop_timer(blobs->loop, FULL_MS, FULL_MS, on_full_timer, blobs);
     service_set_endpoint(service, conf->blobs);
     return ERR_OK;
 }

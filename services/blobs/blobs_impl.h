@@ -44,7 +44,7 @@ typedef struct {
     // Sync: one runs, the next one's waiters gather.
     bool syncing, keeping, draining;
     waiter_t *sync_waiters, *next_waiters;
-    int sync_timer, keep_timer;
+    int sync_timer, keep_timer, full_timer;
     int64_t kept_ms;                // of the last look
     uint64_t kept_bytes, put_since; // uploads as of the last look, and since
     err_t full;                     // why uploads are refused, code ERR_OK: they are not

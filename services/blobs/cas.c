@@ -18,14 +18,30 @@
 // --- Making and ending
 // ----------------------------------------------------------------------------
 
-// What was fresh when a service ended without a sync may be torn.
-static err_code_t empty_folder(const char *path, err_t *err) {
-    DIR *folder = opendir(path);
+static void add_fresh(cas_t *cas, const char *digest, uint64_t size) {
+    fresh_t *fresh = mem_zero(1, sizeof *fresh);
+    memcpy(fresh->digest, digest, DIGEST_HEX_SIZE);
+    free(map_put(cas->fresh, digest, fresh));
+    cas->fresh_bytes += size;
+}
+
+// What was fresh when a service ended without a sync may be torn: then it has another digest.
+static err_code_t take_over(cas_t *cas, err_t *err) {
+    DIR *folder = opendir(cas->fresh_folder);
     if (!folder)
-        return err_set_errno(err, "cannot read the folder %s", path);
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(folder), entry->d_name, 0);
+        return err_set_errno(err, "cannot read the folder %s", cas->fresh_folder);
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char found[DIGEST_HEX_SIZE] = "";
+        uint64_t size = 0;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *path = fs_join(cas->fresh_folder, entry->d_name);
+        if (digest_file(path, found, &size, NULL) == ERR_OK && strcmp(found, entry->d_name) == 0)
+            add_fresh(cas, found, size);
+        else
+            unlink(path);
+        free(path);
+    }
     closedir(folder);
     return ERR_OK;
 }
@@ -44,7 +60,7 @@ err_code_t cas_new(const char *files, uint64_t reserve_bytes, cas_t **out, err_t
     if (code == ERR_OK)
         code = fs_mkdirs(cas->part_folder, err);
     if (code == ERR_OK)
-        code = empty_folder(cas->fresh_folder, err);
+        code = take_over(cas, err);
     if (code)
         cas_destroy(&cas);
     else
@@ -128,7 +144,8 @@ uint64_t cas_fresh_bytes(const cas_t *cas) {
 
 static err_code_t check_room(cas_t *cas, size_t count, err_t *err) {
     int64_t now = clock_mono_ms();
-    if (cas->probed_ms == 0 || now - cas->probed_ms >= PROBE_MS) {
+    bool known = cas->probed_ms > 0 && now - cas->probed_ms < PROBE_MS;
+    if (!known || cas->free_bytes < cas->reserve_bytes + count) { // nobody is refused unasked
         cas->probed_ms = now;
         cas->free_bytes = fs_free_bytes(cas->root);
     }
@@ -143,17 +160,27 @@ static err_code_t check_room(cas_t *cas, size_t count, err_t *err) {
                            "disk_reserve_mb");
 }
 
+// Of a file that cannot be opened or written.
+err_code_t cas_cannot_write(const char *path, err_t *err) {
+    bool sealed = errno == EROFS || errno == EACCES || errno == EPERM;
+    if (errno == ENOSPC || errno == EDQUOT) {
+        err_set(err, ERR_FULL, "the disk of %s is full", path);
+        return err_remedy(err, "make room (inkling dataset rm, model rm)");
+    }
+    err_code_t code = err_set_errno(err, "cannot write %s", path);
+    if (sealed)
+        err_remedy(err, "make the stack's files writable for the blobs service; then the same "
+                        "command goes on");
+    return code;
+}
+
 err_code_t cas_write(int fd, const char *path, const void *bytes, size_t count, err_t *err) {
     for (size_t done = 0; done < count;) {
         ssize_t some = write(fd, (const char *)bytes + done, count - done);
         if (some < 0 && errno == EINTR)
             continue;
-        if (some < 0 && (errno == ENOSPC || errno == EDQUOT)) {
-            err_set(err, ERR_FULL, "the disk of %s is full", path);
-            return err_remedy(err, "make room (inkling dataset rm, model rm)");
-        }
         if (some < 0)
-            return err_set_errno(err, "cannot write %s", path);
+            return cas_cannot_write(path, err);
         done += (size_t)some;
     }
     return ERR_OK;
@@ -170,18 +197,13 @@ static err_code_t put_whole(cas_t *cas, const char *digest, const void *bytes, s
     }
     char *path = fs_join(cas->fresh_folder, digest);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    err_code_t code = fd < 0 ? err_set_errno(err, "cannot write %s", path)
-                             : cas_write(fd, path, bytes, count, err);
+    err_code_t code = fd < 0 ? cas_cannot_write(path, err) : cas_write(fd, path, bytes, count, err);
     if (fd >= 0 && close(fd) != 0 && code == ERR_OK)
-        code = err_set_errno(err, "cannot write %s", path);
-    if (code) {
+        code = cas_cannot_write(path, err);
+    if (code)
         unlink(path);
-    } else {
-        fresh_t *fresh = mem_zero(1, sizeof *fresh);
-        memcpy(fresh->digest, digest, DIGEST_HEX_SIZE);
-        free(map_put(cas->fresh, digest, fresh));
-        cas->fresh_bytes += count;
-    }
+    else
+        add_fresh(cas, digest, count);
     free(path);
     return code;
 }

@@ -1,9 +1,9 @@
 // The folder of blobs: files by their SHA-256 (layout: blob/blob.h). No network in here.
 //
 // What is whole was checked against its name. A blob of one piece is *fresh* first: it is whole for
-// everybody, but a loss of power may take it until the next sync; a crash of the process does as
-// well, for at the next start nobody knows any more which of them are torn. Larger ones are synced
-// when they become whole.
+// everybody, but a loss of power may take it until the next sync. At the next start those that were
+// fresh are read, and stay if they still have their digest. Larger ones are synced when they become
+// whole.
 //
 // One thread (the loop's) calls everything but the functions under "in the background", which
 // another calls, one after the other; each of those is bracketed by a _begin and an _end on the

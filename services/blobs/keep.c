@@ -105,7 +105,7 @@ static void need_listing(keep_t *keep, const char *digest) {
     void *text = NULL;
     size_t size;
     listing_t listing = {0};
-    if (!blob_digest_valid(digest))
+    if (!blob_digest_valid(digest) || map_get(keep->needed, digest))
         return;
     need(keep, digest);
     char *path = blob_path(keep->blobs->conf->files, digest);
@@ -131,38 +131,52 @@ static void need_job(keep_t *keep, const proto_job_info_t *job, proto_arena_t *a
         need_listing(keep, predict.upload);
 }
 
-static err_code_t ask_jobs(keep_t *keep, client_t *client, const char *state, err_t *err) {
+// Lists leave the bodies out. A job that is no more needs nothing.
+static err_code_t ask_job(keep_t *keep, client_t *client, const char *id, proto_arena_t *arena,
+                          err_t *err) {
+    const proto_job_show_t show = {.job = id};
+    proto_job_t answer;
+    proto_arena_reset(arena);
+    err_code_t code = client_request(client, PROTO_job_show, &show, NULL, 0, PROTO_job, &answer,
+                                     arena, ASK_MS, NULL, err);
+    if (code == ERR_OK)
+        need_job(keep, answer.job, arena);
+    return code == ERR_NOT_FOUND ? ERR_OK : code;
+}
+
+static err_code_t ask_jobs(keep_t *keep, client_t *client, const char *state, const char *kind,
+                           err_t *err) {
     char before[PROTO_NAME_MAX + 1] = "";
-    proto_arena_t *arena = proto_arena_new();
+    proto_arena_t *arena = proto_arena_new(), *job_arena = proto_arena_new();
     err_code_t code;
     size_t count;
     do {
-        proto_job_list_t list = {.state = state, .kind = "", .limit = PAGE, .before = before};
+        proto_job_list_t list = {.state = state, .kind = kind, .limit = PAGE, .before = before};
         proto_jobs_t jobs;
         proto_arena_reset(arena);
         code = client_request(client, PROTO_job_list, &list, NULL, 0, PROTO_jobs, &jobs, arena,
                               ASK_MS, NULL, err);
         count = code ? 0 : jobs.jobs.count;
-        for (size_t i = 0; i < count; i++)
-            need_job(keep, &jobs.jobs.items[i], arena);
+        for (size_t i = 0; i < count && code == ERR_OK; i++)
+            code = ask_job(keep, client, jobs.jobs.items[i].job, job_arena, err);
         if (count)
             snprintf(before, sizeof before, "%s", jobs.jobs.items[count - 1].job);
     } while (code == ERR_OK && count == PAGE);
     proto_arena_destroy(&arena);
+    proto_arena_destroy(&job_arena);
     return code;
 }
 
 // A job that is queued again while its list is read is in neither: so running ones are asked for
 // twice, before and after.
 static err_code_t ask_needed(keep_t *keep, err_t *err) {
+    static const char *const states[] = {"running", "queued", "running"};
+    static const char *const kinds[] = {"ingest", "predict"};
     client_t *client = NULL;
     err_code_t code = client_new(keep->blobs->conf->dispatcher, "the dispatcher", &client, err);
-    if (code == ERR_OK)
-        code = ask_jobs(keep, client, "running", err);
-    if (code == ERR_OK)
-        code = ask_jobs(keep, client, "queued", err);
-    if (code == ERR_OK)
-        code = ask_jobs(keep, client, "running", err);
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds && code == ERR_OK; k++)
+            code = ask_jobs(keep, client, states[i], kinds[k], err);
     client_destroy(&client);
     return code;
 }
@@ -221,17 +235,27 @@ static void run_keep(task_t *task, bool stopping) {
     uint64_t limit = limit_of(keep);
     if (keep->bytes <= limit)
         return;
-    if (ask_needed(keep, &err) == ERR_OK)
+    const conf_t *conf = keep->blobs->conf;
+    bool asked = ask_needed(keep, &err) == ERR_OK;
+    if (asked)
         remove_some(keep, limit);
     else
-        log_warn("uploads take more than uploads_mb, and none is removed, for nobody says which "
-                 "are needed: %s",
+        log_warn("uploads take more than they may, and none is removed, for nobody says which are "
+                 "needed: %s",
                  err.message);
-    if (keep->bytes <= (uint64_t)keep->blobs->conf->uploads_mb << 20)
+    if (keep->bytes <= (uint64_t)conf->uploads_mb << 20)
         return;
-    err_set(&keep->full, ERR_FULL,
-            "uploads take %llu MB, and uploads_mb is %lld; the others are needed or too young",
-            (unsigned long long)(keep->bytes >> 20), (long long)keep->blobs->conf->uploads_mb);
+    unsigned long long megabytes = keep->bytes >> 20;
+    if (asked)
+        err_set(&keep->full, ERR_FULL,
+                "uploads take %llu MB, and uploads_mb is %lld: waiting jobs need what is there, or "
+                "it is younger than %lld s",
+                megabytes, (long long)conf->uploads_mb, (long long)conf->orphan_s);
+    else
+        err_set(&keep->full, ERR_FULL,
+                "uploads take %llu MB, and uploads_mb is %lld; none is removed, for nobody says "
+                "which are needed: %s",
+                megabytes, (long long)conf->uploads_mb, err.message);
     err_remedy(&keep->full, "try again when jobs have ended, or raise uploads_mb");
 }
 

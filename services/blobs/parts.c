@@ -60,7 +60,7 @@ static err_code_t open_part(cas_t *cas, const char *digest, bool create, part_t 
         int fd = open(path, flags, 0644);
         err_code_t code = ERR_OK;
         if (fd < 0 || fstat(fd, &info) != 0)
-            code = err_set_errno(err, "cannot write %s", path);
+            code = cas_cannot_write(path, err);
         free(path);
         if (code) {
             if (fd >= 0)

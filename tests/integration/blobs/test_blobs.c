@@ -193,6 +193,26 @@ static void what_was_not_synced_is_missing_or_whole_after_a_kill(void **state) {
     free(bytes);
 }
 
+static void what_was_not_synced_outlives_a_kill(void **state) {
+    enum { COUNT = 200 };
+    static char digests[COUNT][DIGEST_HEX_SIZE];
+    (void)state;
+    start();
+    for (int i = 0; i < COUNT; i++) {
+        unsigned char *bytes = make_bytes(5000, 500 + (uint32_t)i, digests[i]);
+        good(blob_put_bytes(scene.blob, digests[i], bytes, 5000, &scene.err));
+        free(bytes);
+    }
+    good(blob_flush(scene.blob, &scene.err));
+    for (int kills = 0; kills < 3; kills++) {
+        proc_kill(&scene.service);
+        start();
+        for (int i = 0; i < COUNT; i++)
+            assert_false(is_missing(digests[i]));
+    }
+    fetch_is("out", digests[0], NULL);
+}
+
 // --- Lies
 
 static void a_digest_that_lies_is_refused(void **state) {
@@ -479,6 +499,7 @@ int main(void) {
         TEST(every_size_comes_back),
         TEST(many_small_ones_survive_a_kill_after_sync),
         TEST(what_was_not_synced_is_missing_or_whole_after_a_kill),
+        TEST(what_was_not_synced_outlives_a_kill),
         TEST(a_digest_that_lies_is_refused),
         TEST(a_spoilt_part_is_left_and_sent_anew),
         TEST(bad_requests_name_what_is_wrong),
