@@ -18,11 +18,13 @@
 #define BATCH_FILES 64 // whose digests are asked for together
 #define BATCH_BYTES (8 << 20)
 #define SHOW_MS     100
+#define ROUNDS_MAX  20 // in which the stack lost something of what it had been sent
 
 typedef struct {
     cli_t *cli;
     listing_t *listing;
-    size_t limit; // bytes of a file
+    bool *pending; // of each file: it is to be read, and sent if the stack does not have it
+    size_t limit;  // bytes of a file
     atomic_size_t next, done;
     atomic_uint_fast64_t done_bytes, sent_files, sent_bytes;
     atomic_bool stop;
@@ -93,6 +95,8 @@ static err_code_t fill_batch(hand_t *hand, err_t *err) {
         if (i >= upload->listing->count)
             break;
         listing_file_t *file = &upload->listing->files[i];
+        if (!upload->pending[i])
+            continue;
         if (!file->reason)
             code = read_one(hand, file, err);
         if (file->reason)
@@ -202,6 +206,8 @@ static void init(upload_t *upload, cli_t *cli, listing_t *listing) {
     upload->cli = cli;
     upload->listing = listing;
     upload->limit = (size_t)cli->conf.image_bytes;
+    upload->pending = mem_zero(listing->count + 1, sizeof *upload->pending);
+    memset(upload->pending, true, listing->count);
     pthread_mutex_init(&upload->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -209,9 +215,23 @@ static void init(upload_t *upload, cli_t *cli, listing_t *listing) {
     pthread_condattr_destroy(&attributes);
 }
 
+static err_code_t interrupted(err_t *err) {
+    err_set(err, ERR_CANCELLED, "stopped before all files were sent; no job is queued");
+    return err_remedy(err, "the same command sends the rest");
+}
+
+static size_t count_pending(const upload_t *upload) {
+    size_t count = 0;
+    for (size_t i = 0; i < upload->listing->count; i++)
+        count += upload->pending[i];
+    return count;
+}
+
 static err_code_t send_files(upload_t *upload, err_t *err) {
     pthread_t threads[HANDS_MAX];
     int wanted = hand_count(upload), started = 0;
+    atomic_store(&upload->next, 0);
+    atomic_store(&upload->done, upload->listing->count - count_pending(upload));
     pthread_mutex_lock(&upload->lock);
     while (started < wanted && pthread_create(&threads[started], NULL, work, upload) == 0)
         started++;
@@ -222,32 +242,86 @@ static err_code_t send_files(upload_t *upload, err_t *err) {
         pthread_join(threads[i], NULL);
     if (started == 0)
         return err_set(err, ERR_NO_MEMORY, "cannot start a thread to send files");
-    if (cli_interrupted()) {
-        err_set(err, ERR_CANCELLED, "stopped before all files were sent; no job is queued");
-        return err_remedy(err, "the same command sends the rest");
-    }
+    if (cli_interrupted())
+        return interrupted(err);
     if (upload->err.code && err)
         *err = upload->err;
     return upload->err.code;
 }
 
-// The listing comes last: whoever has it has all that it names.
-static err_code_t send_listing(upload_t *upload, upload_done_t *done, err_t *err) {
-    blob_t *blob = NULL;
+// --- What the stack has then
+// ----------------------------------------------------------------------
+
+static err_code_t send_listing(const upload_t *upload, blob_t *blob, char digest[DIGEST_HEX_SIZE],
+                               err_t *err) {
     buf_t text;
     buf_init(&text, LISTING_BYTES_MAX);
     err_code_t code = listing_write(upload->listing, &text, err);
-    if (code == ERR_OK)
-        code = fetch_open(upload->cli, &blob, err);
     if (code == ERR_OK) {
-        digest_bytes(text.data, text.size, done->listing);
-        code = blob_put_bytes(blob, done->listing, text.data, text.size, err);
+        digest_bytes(text.data, text.size, digest);
+        code = blob_put_bytes(blob, digest, text.data, text.size, err);
     }
-    if (code == ERR_OK)
-        code = blob_sync(blob, err);
-    blob_close(&blob);
     buf_release(&text);
     return code;
+}
+
+// Marks the files that the stack does not have; *lost: there are some, or the listing is not there.
+static err_code_t look_again(upload_t *upload, blob_t *blob, const char *listing_digest, bool *lost,
+                             err_t *err) {
+    const listing_t *listing = upload->listing;
+    size_t count = listing->count, asked = 1;
+    size_t *at = mem_zero(count + 1, sizeof *at); // whose digest it is
+    char(*digests)[DIGEST_HEX_SIZE] = mem_zero(count + 1, sizeof *digests);
+    bool *missing = mem_zero(count + 1, sizeof *missing);
+    memcpy(digests[0], listing_digest, DIGEST_HEX_SIZE);
+    for (size_t i = 0; i < count; i++) {
+        if (!listing->files[i].digest[0])
+            continue;
+        memcpy(digests[asked], listing->files[i].digest, DIGEST_HEX_SIZE);
+        at[asked++] = i;
+    }
+    err_code_t code =
+        blob_missing(blob, (const char(*)[DIGEST_HEX_SIZE])digests, asked, missing, err);
+    memset(upload->pending, 0, count * sizeof *upload->pending);
+    *lost = missing[0];
+    for (size_t i = 1; i < asked; i++)
+        if (missing[i])
+            *lost = upload->pending[at[i]] = true;
+    free(at);
+    free(digests);
+    free(missing);
+    return code;
+}
+
+// Only what is there after the sync is safe: a service that died meanwhile may have lost what it
+// had acknowledged, or what somebody else sent and never synced.
+static err_code_t seal(upload_t *upload, char digest[DIGEST_HEX_SIZE], bool *lost, err_t *err) {
+    blob_t *blob = NULL;
+    err_code_t code = fetch_open(upload->cli, &blob, err);
+    if (code == ERR_OK)
+        code = send_listing(upload, blob, digest, err);
+    if (code == ERR_OK)
+        code = blob_sync(blob, err);
+    if (code == ERR_OK)
+        code = look_again(upload, blob, digest, lost, err);
+    blob_close(&blob);
+    return code == ERR_CANCELLED ? interrupted(err) : code;
+}
+
+static err_code_t send_all(upload_t *upload, char digest[DIGEST_HEX_SIZE], err_t *err) {
+    bool lost = true;
+    for (int round = 0; lost && round < ROUNDS_MAX; round++) {
+        err_code_t code = send_files(upload, err);
+        if (code == ERR_OK)
+            code = seal(upload, digest, &lost, err);
+        if (code)
+            return code;
+    }
+    if (!lost)
+        return ERR_OK;
+    err_set(err, ERR_UNAVAILABLE, "the blobs service lost something of what it was sent %d times",
+            ROUNDS_MAX);
+    return err_remedy(err, "its log tells why: `inkling logs blobs` on its host");
 }
 
 static err_code_t scan(const char *folder, char *const *classes, size_t class_count,
@@ -265,19 +339,20 @@ err_code_t upload_folder(cli_t *cli, const char *folder, char *const *classes, s
     listing_t listing = {0};
     upload_t upload;
     *done = (upload_done_t){.files = 0};
-    err_code_t code = scan(folder, classes, class_count, &listing, err);
+    err_code_t code = cli_keys(cli, err); // before there are threads
+    if (code == ERR_OK)
+        code = scan(folder, classes, class_count, &listing, err);
     if (code)
         return code;
     init(&upload, cli, &listing);
     cli_catch_interrupts();
-    code = send_files(&upload, err);
-    if (code == ERR_OK)
-        code = send_listing(&upload, done, err);
+    code = send_all(&upload, done->listing, err);
     done->files = listing.count;
     done->sent_files = atomic_load(&upload.sent_files);
     done->sent_bytes = atomic_load(&upload.sent_bytes);
     pthread_mutex_destroy(&upload.lock);
     pthread_cond_destroy(&upload.ended);
+    free(upload.pending);
     listing_release(&listing);
     return code;
 }
