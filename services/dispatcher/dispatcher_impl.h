@@ -2,7 +2,7 @@
 //
 //   leader.c    who leads, and the loading of leases when it becomes this one
 //   batch.c     calls of scripts
-//   clients.c submit.c why.c events.c registry.c    what clients ask
+//   clients.c submit.c why.c events.c registry.c study.c    what clients ask
 //   workers.c attempts.c watch.c                    what workers say, leases, their ends
 //   files.c remove.c                                folders that nothing refers to any more
 //   records.c stats.c                               replies of Redis as messages; metrics
@@ -96,6 +96,13 @@ void on_models(dispatcher_t *d, const bus_message_t *message);
 void on_model(dispatcher_t *d, const bus_message_t *message);
 void on_model_rm(dispatcher_t *d, const bus_message_t *message);
 void on_promote(dispatcher_t *d, const bus_message_t *message);
+
+// --- study.c
+void on_study_open(dispatcher_t *d, const bus_message_t *message);
+void on_study_append(dispatcher_t *d, const bus_message_t *message);
+void on_study_read(dispatcher_t *d, const bus_message_t *message);
+void on_study_list(dispatcher_t *d, const bus_message_t *message);
+void on_study_rm(dispatcher_t *d, const bus_message_t *message);
 void show_to(dispatcher_t *d, const request_t *to, const char *job); // answers "job"
 void answer_why(dispatcher_t *d, const item_t *item, const store_reply_t *reply, const err_t *err);
 err_code_t no_such_job(err_t *err, const char *job);

@@ -21,6 +21,11 @@
     S(promote, CHANGE)                                                                             \
     S(remove, CHANGE)                                                                              \
     S(retain, CHANGE)                                                                              \
+    S(study_open, CHANGE)                                                                          \
+    S(study_append, CHANGE)                                                                        \
+    S(study_rm, CHANGE)                                                                            \
+    S(study_read, READ)                                                                            \
+    S(study_list, READ)                                                                            \
     S(show, READ)                                                                                  \
     S(list, READ)                                                                                  \
     S(events, READ)                                                                                \
