@@ -1,0 +1,46 @@
+// Between the parts of the module.
+#ifndef INKLING_STUDY_IMPL_H
+#define INKLING_STUDY_IMPL_H
+
+#include "study/study.h"
+
+struct study {
+    json_t *about, *notes;
+    tune_space_t space;
+    tune_config_t config;
+    tune_t *tune;
+    tune_prune_t *prune; // NULL: none
+    uint64_t limit;
+    study_trial_t *trials; // trial n at n − 1
+    size_t count, room, running;
+    char stopped[STUDY_TEXT_SIZE]; // "": it is not
+    uint64_t saved;
+    json_t **unsaved;
+    size_t unsaved_count, unsaved_room;
+};
+
+// --- entries.c
+// Puts an entry into the list of what is unsaved; takes it.
+void entry_put(study_t *study, json_t *entry);
+// Where numbers that are no numbers can be: NaN and infinities are null in JSON.
+json_t *entry_real(double value);
+double entry_value(const json_t *value); // null: NaN
+
+// --- study.c: what an entry does, whether it is replayed or new.
+study_trial_t *study_find(study_t *study, uint64_t trial);
+err_code_t apply_asked(study_t *study, uint64_t trial, const double *point, const tune_why_t *why,
+                       const char *key, bool replay, err_t *err);
+err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, double value,
+                        bool *stop, err_t *err);
+err_code_t apply_tell(study_t *study, study_trial_t *trial, double value, err_t *err);
+err_code_t apply_prune(study_t *study, study_trial_t *trial, double value, double variance,
+                       err_t *err);
+err_code_t apply_end(study_t *study, study_trial_t *trial, study_state_t state, const char *reason,
+                     err_t *err);
+void apply_note(study_t *study, study_trial_t *trial, const json_t *note); // trial NULL: the study
+void apply_stop(study_t *study, const char *reason);                       // "": it goes on
+
+// --- params.c
+err_code_t why_read(const json_t *json, tune_why_t *why);
+
+#endif

@@ -1,0 +1,234 @@
+// Is a study that is replayed from its log, at any point, the study that wrote it?
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "study/study.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static err_t err;
+
+static void good(err_code_t code) {
+    if (code)
+        fail_msg("%s: %s; %s", err_name(code), err.message, err.remedy);
+}
+
+static study_t *make(const char *about) {
+    study_t *study = NULL;
+    json_t *json = json_loads(about, 0, NULL);
+    assert_non_null(json);
+    good(study_new(json, &study, &err));
+    json_decref(json);
+    return study;
+}
+
+#define ABOUT                                                                                      \
+    "{\"space\":[\"lr=log:1e-5..1e-2\",\"dropout=0..0.5=0.2\",\"batch=int:8..64\","                \
+    "\"opt={adam,sgd}\",\"momentum=0.5..0.99 if opt=sgd\"],\"seed\":7,\"prune\":\"asha\","         \
+    "\"last\":9}"
+
+// What is decided goes to the log, as a text, and back, as in Redis.
+static void save(study_t *study, json_t *log) {
+    size_t count;
+    const json_t *const *entries = study_unsaved(study, &count);
+    for (size_t i = 0; i < count; i++) {
+        char *text = json_dumps(entries[i], JSON_REAL_PRECISION(17));
+        json_array_append_new(log, json_loads(text, 0, NULL));
+        free(text);
+    }
+    study_save(study, count);
+}
+
+static study_t *replayed(const json_t *log) {
+    study_t *study = make(ABOUT);
+    size_t i;
+    json_t *entry;
+    json_array_foreach((json_t *)(uintptr_t)log, i, entry) {
+        good(study_replay(study, entry, &err));
+    }
+    assert_int_equal(study_saved(study), json_array_size(log));
+    return study;
+}
+
+static double objective(const study_t *study, uint64_t number, uint64_t step) {
+    const study_trial_t *trial = study_trial(study, number);
+    double lr = log10(trial->point[0]) + 3.3, dropout = trial->point[1] - 0.25;
+    return lr * lr + 4 * dropout * dropout + 0.02 * fabs(trial->point[2] - 24) +
+           (trial->point[3] > 0 ? 0.1 : 0) + 1.0 / (double)step;
+}
+
+static void same(study_t *a, study_t *b) {
+    assert_int_equal(study_count(a), study_count(b));
+    assert_int_equal(study_running(a), study_running(b));
+    for (uint64_t i = 1; i <= study_count(a); i++) {
+        const study_trial_t *x = study_trial(a, i), *y = study_trial(b, i);
+        assert_int_equal(x->state, y->state);
+        assert_memory_equal(x->point, y->point, (size_t)study_space(a)->count * sizeof *x->point);
+        assert_int_equal(x->report_count, y->report_count);
+        assert_true(x->value == y->value && x->variance == y->variance);
+        assert_string_equal(x->key, y->key);
+    }
+}
+
+// One step of a study on which three workers are busy; ends come in an order of their own.
+static void act(study_t *study, int turn) {
+    uint64_t trial, running[64];
+    size_t count = 0;
+    bool stop;
+    for (uint64_t i = 1; i <= study_count(study); i++)
+        if (study_trial(study, i)->state == STUDY_RUNNING)
+            running[count++] = i;
+    if (count < 3) {
+        good(study_ask(study, "", &trial, &err));
+        return;
+    }
+    trial = running[(size_t)turn * 7 % count];
+    uint64_t step = study_trial(study, trial)->report_count + 1;
+    if (turn % 23 == 22) {
+        good(study_fail(study, trial, "diverged", &err));
+    } else if (turn % 19 == 18) {
+        good(study_forget(study, trial, "its worker was lost", &err));
+    } else if (step <= 9) {
+        good(study_report(study, trial, step, objective(study, trial, step), &stop, &err));
+        if (stop)
+            good(study_prune(study, trial, &err));
+    } else {
+        good(study_tell(study, trial, objective(study, trial, 10), &err));
+    }
+}
+
+static void a_replay_decides_as_the_first_did(void **state) {
+    (void)state;
+    study_t *study = make(ABOUT);
+    json_t *log = json_array();
+    for (int turn = 0; turn < 700; turn++) {
+        if (turn % 16 == 0) { // killed here: another one goes on
+            study_t *next = replayed(log);
+            same(study, next);
+            act(next, turn);
+            act(study, turn);
+            same(study, next);
+            study_free(&next);
+        } else {
+            act(study, turn);
+        }
+        save(study, log);
+    }
+    size_t pruned = 0, done = 0;
+    for (uint64_t i = 1; i <= study_count(study); i++) {
+        pruned += study_trial(study, i)->state == STUDY_PRUNED;
+        done += study_trial(study, i)->state == STUDY_DONE;
+    }
+    assert_true(pruned > 0 && done > 5);
+    json_decref(log);
+    study_free(&study);
+}
+
+static void what_is_said_twice_counts_once(void **state) {
+    (void)state;
+    study_t *study = make(ABOUT);
+    uint64_t first, second;
+    bool stop;
+    size_t count;
+    good(study_ask(study, "mine", &first, &err));
+    good(study_ask(study, "mine", &second, &err));
+    assert_int_equal(first, second);
+    good(study_ask(study, "", &second, &err));
+    assert_int_not_equal(first, second);
+    good(study_report(study, first, 1, 0.5, &stop, &err));
+    good(study_report(study, first, 1, 0.7, &stop, &err));
+    assert_true(study_trial(study, first)->reports[0].value == 0.5);
+    good(study_tell(study, first, 0.25, &err));
+    good(study_tell(study, first, 0.25, &err));
+    assert_int_equal(study_tell(study, first, 0.5, &err), ERR_CONFLICT);
+    assert_int_equal(study_fail(study, first, "no", &err), ERR_CONFLICT);
+    assert_int_equal(study_tell(study, 99, 1, &err), ERR_NOT_FOUND);
+    good(study_tell(study, second, NAN, &err)); // a failure
+    assert_int_equal(study_trial(study, second)->state, STUDY_FAILED);
+    study_unsaved(study, &count);
+    assert_int_equal(count, 5);
+    uint64_t best;
+    good(study_best(study, &best, &err));
+    assert_int_equal(best, first);
+    study_free(&study);
+}
+
+static void a_stopped_study_asks_no_more_until_it_goes_on(void **state) {
+    (void)state;
+    study_t *study = make(ABOUT);
+    uint64_t trial;
+    good(study_stop(study, "enough", &err));
+    assert_int_equal(study_ask(study, "", &trial, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.message, "enough"));
+    good(study_continue(study, &err));
+    good(study_ask(study, "", &trial, &err));
+    study_free(&study);
+}
+
+static void finite_spaces_end(void **state) {
+    (void)state;
+    study_t *study = make("{\"space\":[\"a={x,y}\",\"b=int:1..2\"],\"noiseless\":true}");
+    uint64_t trial;
+    for (int i = 0; i < 4; i++) {
+        good(study_ask(study, "", &trial, &err));
+        good(study_tell(study, trial, i, &err));
+    }
+    assert_int_equal(study_ask(study, "", &trial, &err), ERR_NOT_FOUND);
+    study_free(&study);
+}
+
+static void bad_abouts_and_entries_are_named(void **state) {
+    static const char *const abouts[][2] = {
+        {"{}", "space"},
+        {"{\"space\":[]}", "space"},
+        {"{\"space\":[1]}", "space"},
+        {"{\"space\":[\"lr=log:0..1\"]}", "lr"},
+        {"{\"space\":[\"lr=0..1\"],\"direction\":\"up\"}", "direction"},
+        {"{\"space\":[\"lr=0..1\"],\"strategy\":\"luck\"}", "strategy"},
+        {"{\"space\":[\"lr=0..1\"],\"prune\":\"all\"}", "prune"},
+        {"{\"space\":[\"lr=0..1\"],\"seed\":-1}", "seed"},
+        {"{\"space\":[\"lr=0..1\"],\"trials\":1e9}", "trials"},
+        {"{\"space\":[\"lr=0..1\"],\"schema\":2}", "schema"}};
+    static const char *const entries[] = {
+        "{}",
+        "{\"do\":\"dance\"}",
+        "{\"do\":\"ask\",\"trial\":2,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"start\"}}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":7},\"why\":{\"kind\":\"start\"}}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"why\":{\"kind\":\"start\"}}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"whim\"}}",
+        "{\"do\":\"tell\",\"trial\":1,\"value\":1}"};
+    (void)state;
+    for (size_t i = 0; i < sizeof abouts / sizeof *abouts; i++) {
+        study_t *study = NULL;
+        json_t *json = json_loads(abouts[i][0], 0, NULL);
+        assert_int_equal(study_new(json, &study, &err), ERR_USAGE);
+        if (!strstr(err.message, abouts[i][1]))
+            fail_msg("%s: %s", abouts[i][0], err.message);
+        json_decref(json);
+    }
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        study_t *study = make("{\"space\":[\"lr=0..1\"]}");
+        json_t *json = json_loads(entries[i], 0, NULL);
+        if (study_replay(study, json, &err) != ERR_CORRUPT)
+            fail_msg("%s", entries[i]);
+        json_decref(json);
+        study_free(&study);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_replay_decides_as_the_first_did),
+        cmocka_unit_test(what_is_said_twice_counts_once),
+        cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
+        cmocka_unit_test(finite_spaces_end),
+        cmocka_unit_test(bad_abouts_and_entries_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
