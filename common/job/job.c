@@ -212,3 +212,7 @@ err_code_t job_retry(job_t *job) {
     job->cancel = false;
     return ERR_OK;
 }
+
+bool job_is_promote(const char *word) {
+    return strcmp(word, "first") == 0 || strcmp(word, "always") == 0 || strcmp(word, "never") == 0;
+}

@@ -89,6 +89,8 @@ err_code_t job_retry(job_t *job);
 err_code_t job_check_kind(const char *kind, err_t *err);
 // Names of workers, data sets and models, and ids of jobs: letters of both cases, too.
 err_code_t job_check_name(const char *what, const char *name, err_t *err);
+// "first", "always" or "never": when a new model version is promoted.
+bool job_is_promote(const char *word);
 // MODEL or MODEL@VERSION; version 0: none given. name has room for 65 bytes.
 err_code_t job_parse_model(const char *what, const char *text, char *name, uint64_t *version,
                            err_t *err);

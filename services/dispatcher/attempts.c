@@ -399,13 +399,17 @@ static err_code_t check_finish(const proto_job_finish_t *finish, job_outcome_t *
     if (code == ERR_OK && finish->model)
         code = check_new("job.finish: model", finish->model->name, finish->model->path,
                          finish->model->info, err);
+    if (code == ERR_OK && finish->model && !job_is_promote(finish->model->promote)) {
+        err_set(err, ERR_INVALID, "job.finish: promote '%s' is unknown", finish->model->promote);
+        code = err_remedy(err, "use first, always or never");
+    }
     return code;
 }
 
 static void put_new(item_t *item, const proto_job_finish_t *finish) {
     const proto_new_dataset_t *dataset = finish->dataset;
     const proto_new_model_t *model = finish->model;
-    item_number(item, dataset || model ? 6 : 0);
+    item_number(item, dataset || model ? 7 : 0);
     if (!dataset && !model)
         return;
     item_text(item, dataset ? "d" : "m");
@@ -415,6 +419,7 @@ static void put_new(item_t *item, const proto_job_finish_t *finish) {
     item_text(item, dataset ? dataset->digest : model->digest);
     proto_bytes_t info = dataset ? dataset->info : model->info;
     item_bytes(item, info.data, info.size);
+    item_text(item, model ? model->promote : "never");
 }
 
 // For the next lease in the same transition, unless the worker wants no more or other leases are on

@@ -11,13 +11,14 @@
 
 #define VERSIONS_MAX 10000 // of data sets, and of models: as many as one list holds
 
-typedef enum { OPAQUE, INGEST, TRAIN, EVALUATE, PREDICT } kind_of_t;
+typedef enum { OPAQUE, INGEST, TRAIN, TUNE, EVALUATE, PREDICT } kind_of_t;
 
 typedef struct {
     kind_of_t sort;
     union {
         proto_ingest_t ingest;
         proto_train_t train;
+        proto_tune_t tune;
         proto_evaluate_t evaluate;
         proto_predict_t predict;
     } body;
@@ -32,6 +33,7 @@ static const struct {
     proto_type_t type;
 } builtin[] = {{"ingest", INGEST, PROTO_ingest},
                {"train", TRAIN, PROTO_train},
+               {"tune", TUNE, PROTO_tune},
                {"evaluate", EVALUATE, PROTO_evaluate},
                {"predict", PREDICT, PROTO_predict}};
 
@@ -121,7 +123,8 @@ static err_code_t check_train(plan_t *plan, err_t *err) {
                  {"train: schedule", body->schedule, "constant|cosine|step"},
                  {"train: precision", body->precision, "auto|fp32|bf16"},
                  {"train: backend", body->backend, "auto|cpu|ref"},
-                 {"train: bn_stats", body->bn_stats, "estimate|moving"}};
+                 {"train: bn_stats", body->bn_stats, "estimate|moving"},
+                 {"train: promote", body->promote, "first|always|never"}};
     err_code_t code =
         set_dataset(plan, "train: dataset", body->dataset, body->dataset_version, err);
     if (!body->model[0])
@@ -135,6 +138,24 @@ static err_code_t check_train(plan_t *plan, err_t *err) {
     if (code == ERR_OK && body->init[0])
         code = job_parse_model("train: init", body->init, plan->model, &plan->model_version, err);
     return code;
+}
+
+// The space, and each training's parameters, are the tuner's to check; a wrong one ends the job at
+// once.
+static err_code_t check_tune(plan_t *plan, err_t *err) {
+    proto_tune_t *body = &plan->body.tune;
+    err_code_t code = set_dataset(plan, "tune: dataset", body->dataset, body->dataset_version, err);
+    if (!body->model[0])
+        body->model = body->dataset;
+    if (code == ERR_OK)
+        code = job_check_name("tune: model", body->model, err);
+    if (code == ERR_OK)
+        code = check_word("tune: objective", body->objective, "val_loss|val_accuracy", err);
+    if (code == ERR_OK)
+        code = check_word("tune: prune", body->prune, "asha|median|none", err);
+    if (code == ERR_OK)
+        code = check_word("tune: strategy", body->strategy, "model|sobol|random", err);
+    return code ? code : check_depth("tune: train", body->train, err);
 }
 
 static err_code_t check_evaluate(plan_t *plan, err_t *err) {
@@ -192,6 +213,8 @@ static err_code_t make_plan(dispatcher_t *d, const char *kind, proto_bytes_t bod
         return check_ingest(plan, err);
     case TRAIN:
         return check_train(plan, err);
+    case TUNE:
+        return check_tune(plan, err);
     case EVALUATE:
         return check_evaluate(plan, err);
     default:
@@ -348,8 +371,9 @@ static err_code_t take_versions(plan_t *plan, const store_reply_t *reply, err_t 
             return not_there("model", plan->model, plan->model_version, reply_text(known, at), err);
         plan->model_version = found;
     }
-    bool too_many = (plan->sort == INGEST && reply_number(reply, 1) >= VERSIONS_MAX) ||
-                    (plan->sort == TRAIN && reply_number(reply, 2) >= VERSIONS_MAX);
+    bool too_many =
+        (plan->sort == INGEST && reply_number(reply, 1) >= VERSIONS_MAX) ||
+        ((plan->sort == TRAIN || plan->sort == TUNE) && reply_number(reply, 2) >= VERSIONS_MAX);
     if (!too_many)
         return ERR_OK;
     err_set(err, ERR_FULL, "%d versions are registered already", VERSIONS_MAX);
@@ -366,6 +390,8 @@ static err_code_t fix_body(plan_t *plan, buf_t *out, err_t *err) {
     if (plan->sort == TRAIN) {
         plan->body.train.dataset_version = plan->dataset_version;
         plan->body.train.init = plan->model_ref;
+    } else if (plan->sort == TUNE) {
+        plan->body.tune.dataset_version = plan->dataset_version;
     } else if (plan->sort == EVALUATE) {
         plan->body.evaluate.dataset_version = plan->dataset_version;
         plan->body.evaluate.model = plan->model_ref;

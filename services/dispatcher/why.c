@@ -76,7 +76,7 @@ static servers_t find_servers(dispatcher_t *d, const char *kind_name) {
 }
 
 static const char *builtin_kinds(void *arg, size_t index) {
-    static const char *const kinds[] = {"ingest", "train", "evaluate", "predict", NULL};
+    static const char *const kinds[] = {"ingest", "train", "tune", "evaluate", "predict", NULL};
     (void)arg;
     return kinds[index];
 }
@@ -89,6 +89,7 @@ static void say_nobody(reason_t *reason, const servers_t *servers, const char *k
     if (servers->draining)
         buf_printf(&reason->text, " (%zu take no new jobs: they drain)", servers->draining);
     const char *program = strcmp(kind, "ingest") == 0 ? "inkling-ingest"
+                          : strcmp(kind, "tune") == 0 ? "inkling-tuner"
                           : strcmp(kind, "train") == 0 || strcmp(kind, "evaluate") == 0 ||
                                   strcmp(kind, "predict") == 0
                               ? "inkling-trainer"

@@ -235,6 +235,7 @@ static err_code_t tell_registry(train_t *train, const json_t *done, child_result
     proto_new_model_t *model = proto_arena_alloc(arena, sizeof *model);
     proto_defaults(PROTO_new_model, model);
     model->name = proto_arena_text(arena, train->model_name);
+    model->promote = proto_arena_text(arena, train->body.promote);
     model->path = proto_arena_text(arena, json_string_value(json_object_get(done, "path")));
     model->digest = proto_arena_text(arena, json_string_value(json_object_get(done, "digest")));
     err_code_t code = proto_map_from_json(json_object_get(done, "info"), arena, &model->info, err);

@@ -3,7 +3,7 @@
 -- include lib.lua
 -- The end of an attempt as its worker tells it: last events, state, result, registration and the worker's next lease.
 -- Item: id, token, outcome, retryable, jitter, result, packed failure, reason, list of what to register (nothing, or d or m,
--- name, base, path, digest, info), number of the first event, list of events, worker, boot, list of kinds for the next lease.
+-- name, base, path, digest, info, promote), number of the first event, list of events, worker, boot, list of kinds for the next lease.
 -- Reply: {'', state, version, lease, kind, delay_ms, revision, paths of checkpoints to be deleted …} | {'STALE'}
 
 local function newest_version(key)
@@ -16,7 +16,7 @@ end
 
 -- The version's number, or nil: another job registered a version meanwhile, the attempt is to be repeated.
 local function register(id, job, what)
-    local where, name, base, path, digest, info = unpack(what)
+    local where, name, base, path, digest, info, promote = unpack(what)
     local key = where .. ':' .. name
     local newest = newest_version(key)
     local record = newest > 0 and unpack_value(call('HGET', key, newest))
@@ -30,7 +30,7 @@ local function register(id, job, what)
     call('HSET', key, version, pack({path, digest, id, now, info}))
     call('INCR', where .. 'c')
     local revision = call('INCR', 'rev')
-    if where == 'm' and call('HEXISTS', 'mp', name) == 0 then
+    if promote == 'always' or (promote == 'first' and call('HEXISTS', 'mp', name) == 0) then
         call('HSET', 'mp', name, version .. ':' .. revision)
     end
     return version

@@ -1,0 +1,16 @@
+// A study and its log with the dispatcher: opened and replayed, and what is decided stored before
+// anything comes of it.
+#ifndef INKLING_TUNER_JOURNAL_H
+#define INKLING_TUNER_JOURNAL_H
+
+#include "child/child.h"
+#include "study/study.h"
+
+// Makes the study, or takes it up where an earlier attempt was. ERR_CONFLICT: one of that name is
+// there with another about.
+err_code_t journal_open(child_t *child, const char *name, const json_t *about, study_t **study,
+                        err_t *err);
+// Stores what is unsaved. ERR_STALE: somebody else writes to it: this attempt is not the last one.
+err_code_t journal_save(child_t *child, const char *name, study_t *study, err_t *err);
+
+#endif

@@ -1,0 +1,123 @@
+#include "tuner/plan.h"
+
+#include <string.h>
+
+void plan_release(plan_t *plan) {
+    json_decref(plan->train);
+    json_decref(plan->about);
+}
+
+// A search of its own, and names of its own.
+static err_code_t check_fixed(const json_t *train, err_t *err) {
+    static const char *const own[] = {"dataset", "dataset_version", "model", "promote", "init"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (json_object_get(train, own[i]) && strcmp(own[i], "init") != 0) {
+            err_set(err, ERR_INVALID, "tune: train may not have %s", own[i]);
+            return err_remedy(err, "the search chooses it");
+        }
+    return ERR_OK;
+}
+
+static json_t *space_texts(const proto_tune_t *body) {
+    json_t *space = json_array();
+    for (size_t i = 0; i < body->param.count; i++)
+        json_array_append_new(space, json_string(body->param.items[i]));
+    if (body->param.count == 0)
+        json_array_extend(space,
+                          json_pack("[s, s]", "lr=log:1e-5..1e-2=0.001", "dropout=0..0.5=0.2"));
+    return space;
+}
+
+static json_t *make_about(const plan_t *plan) {
+    const proto_tune_t *body = &plan->body;
+    json_t *about =
+        json_pack("{s:i, s:o, s:s, s:I, s:s, s:s, s:I, s:I, s:f}", "schema", STUDY_SCHEMA, "space",
+                  space_texts(body), "direction", plan->accuracy ? "maximise" : "minimise", "seed",
+                  (json_int_t)body->seed, "strategy", body->strategy, "prune",
+                  plan->epochs > 2 ? body->prune : "none", "last", (json_int_t)plan->epochs,
+                  "trials", (json_int_t)body->trials, "tolerance", body->tolerance);
+    json_object_set_new(about, "dataset", json_string(body->dataset));
+    json_object_set_new(about, "dataset_version", json_integer((json_int_t)body->dataset_version));
+    json_object_set_new(about, "model", json_string(body->model));
+    json_object_set_new(about, "objective", json_string(body->objective));
+    json_object_set(about, "train", plan->train);
+    return about;
+}
+
+err_code_t plan_check_training(const json_t *body, err_t *err) {
+    proto_arena_t *arena = proto_arena_new();
+    proto_train_t train;
+    err_code_t code = proto_from_json(PROTO_train, body, arena, &train, err);
+    proto_arena_destroy(&arena);
+    return code;
+}
+
+json_t *plan_training(const plan_t *plan, const json_t *params) {
+    const proto_tune_t *body = &plan->body;
+    char model[PROTO_NAME_MAX + sizeof PLAN_TRIALS];
+    json_t *train = json_deep_copy(plan->train);
+    snprintf(model, sizeof model, "%s" PLAN_TRIALS, body->model);
+    json_object_update(train, (json_t *)(uintptr_t)params);
+    json_object_set_new(train, "dataset", json_string(body->dataset));
+    json_object_set_new(train, "dataset_version", json_integer((json_int_t)body->dataset_version));
+    json_object_set_new(train, "model", json_string(model));
+    json_object_set_new(train, "promote", json_string("never"));
+    return train;
+}
+
+// The ends of every range are tried on the declaration of `train`, which knows what each parameter
+// may be.
+static err_code_t check_ends(const plan_t *plan, err_t *err) {
+    study_t *study = NULL;
+    err_code_t code = study_new(plan->about, &study, err);
+    if (code)
+        return code;
+    const tune_space_t *space = study_space(study);
+    for (int i = 0; i < 2 * space->count && code == ERR_OK; i++) {
+        const tune_parameter_t *parameter = &space->parameters[i / 2];
+        double point[TUNE_PARAMETERS_MAX];
+        tune_space_defaults(space, point);
+        int last = parameter->type == TUNE_CATEGORY ? parameter->choice_count - 1 : 0;
+        point[i / 2] = parameter->type == TUNE_CATEGORY ? (i % 2) * last
+                       : i % 2                          ? parameter->hi
+                                                        : parameter->lo;
+        json_t *params = study_params(space, point), *body = plan_training(plan, params);
+        code = plan_check_training(body, err);
+        if (code) {
+            err_context(err, "tune: parameter %s", parameter->name);
+            err_remedy(err, "`inkling help train` lists what a training takes");
+        }
+        json_decref(params);
+        json_decref(body);
+    }
+    study_free(&study);
+    return code == ERR_PROTOCOL ? ERR_INVALID : code;
+}
+
+static uint64_t epochs_of(const json_t *train) {
+    const json_t *epochs = json_object_get(train, "epochs");
+    proto_train_t defaults;
+    proto_defaults(PROTO_train, &defaults);
+    return json_is_integer(epochs) ? (uint64_t)json_integer_value(epochs) : defaults.epochs;
+}
+
+err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t *err) {
+    *plan = (plan_t){.train = NULL};
+    proto_tune_t *body = &plan->body;
+    err_code_t code =
+        proto_decode(PROTO_tune, job->body.data, job->body.size, child_arena(child), body, err);
+    if (code)
+        return code;
+    if (!body->model[0])
+        body->model = body->dataset;
+    plan->train = proto_map_json(body->train);
+    if (!plan->train)
+        plan->train = json_object();
+    plan->accuracy = strcmp(body->objective, "val_accuracy") == 0;
+    plan->epochs = epochs_of(plan->train);
+    code = check_fixed(plan->train, err);
+    if (code)
+        return code;
+    plan->about = make_about(plan);
+    return check_ends(plan, err);
+}

@@ -1,0 +1,266 @@
+#include "search_impl.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "digest/digest.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOK_MS 250
+
+// --- Telling people
+// -------------------------------------------------------------------------------
+
+static void tell_trial(search_t *search, uint64_t number, const char *job) {
+    const study_trial_t *trial = study_trial(search->study, number);
+    json_t *params = study_params(study_space(search->study), trial->point);
+    json_t *data = json_pack("{s:I, s:s}", "trial", (json_int_t)number, "state",
+                             study_state_text(trial->state));
+    json_object_update(data, params);
+    if (trial->state == STUDY_DONE || trial->state == STUDY_PRUNED)
+        json_object_set_new(data, search->plan.body.objective, json_real(trial->value));
+    if (trial->reason[0])
+        json_object_set_new(data, "reason", json_string(trial->reason));
+    json_object_set_new(data, "why", json_string(tune_kind_text(trial->why.kind)));
+    json_object_set_new(data, "job", json_string(job));
+    json_decref(params);
+    child_event(search->child, "trial", data);
+}
+
+static void tell_progress(search_t *search) {
+    char text[128] = "";
+    uint64_t best;
+    size_t ended = study_count(search->study) - study_running(search->study);
+    if (study_best(search->study, &best, NULL) == ERR_OK)
+        snprintf(text, sizeof text, "best %s %.5g (trial %llu), %zu running",
+                 search->plan.body.objective, study_trial(search->study, best)->value,
+                 (unsigned long long)best, search->running);
+    child_progress(search->child, ++search->counter, (double)ended,
+                   (double)study_limit(search->study), text);
+}
+
+// --- Trials
+// ---------------------------------------------------------------------------------------
+
+static err_code_t save(search_t *search, err_t *err) {
+    return journal_save(search->child, search->name, search->study, err);
+}
+
+static err_code_t train(search_t *search, uint64_t number, err_t *err) {
+    const study_trial_t *trial = study_trial(search->study, number);
+    json_t *params = study_params(study_space(search->study), trial->point);
+    json_t *body = plan_training(&search->plan, params);
+    if (search->running == search->room) {
+        search->room = search->room ? 2 * search->room : 8;
+        search->trainings = mem_grow(search->trainings, search->room * sizeof(training_t));
+    }
+    training_t *training = &search->trainings[search->running];
+    bool known = json_object_get(trial->note, "job") != NULL;
+    err_code_t code = training_submit(search->child, search->name, number, body, training, err);
+    json_decref(params);
+    json_decref(body);
+    if (code)
+        return code;
+    search->running++;
+    if (known)
+        return ERR_OK;
+    code = study_note(search->study, number, json_pack("{s:s}", "job", training->job), err);
+    if (code == ERR_OK)
+        code = save(search, err);
+    if (code == ERR_OK)
+        tell_trial(search, number, training->job);
+    return code;
+}
+
+static bool out_of_time(const search_t *search) {
+    uint64_t budget_s = search->plan.body.budget_s;
+    return budget_s && time(NULL) - search->begun_ms / 1000 >= (int64_t)budget_s;
+}
+
+// True while more trials are wanted; else the study says why not.
+static bool wants_more(search_t *search) {
+    study_t *study = search->study;
+    if (study_stopped(study) || study_count(study) >= study_limit(study))
+        return false;
+    if (out_of_time(search))
+        study_stop(study, "its time is over", NULL);
+    else if (search->plan.body.tolerance > 0 && study_should_stop(study))
+        study_stop(study, "less than the tolerance is left to gain", NULL);
+    return !study_stopped(study);
+}
+
+static err_code_t begin_trials(search_t *search, err_t *err) {
+    err_code_t code = ERR_OK;
+    while (code == ERR_OK && search->running < search->plan.body.parallel && wants_more(search)) {
+        uint64_t number;
+        code = study_ask(search->study, "", &number, err);
+        if (code == ERR_NOT_FOUND) { // the space is exhausted
+            code = study_stop(search->study, "every point of the space has been tried", err);
+            break;
+        }
+        if (code == ERR_OK)
+            code = save(search, err);
+        if (code == ERR_OK)
+            code = train(search, number, err);
+    }
+    return code ? code : save(search, err);
+}
+
+// --- What comes of them
+// ---------------------------------------------------------------------------
+
+static err_code_t tell_end(search_t *search, const training_t *training, err_t *err) {
+    study_t *study = search->study;
+    const study_trial_t *trial = study_trial(study, training->trial);
+    switch (training->end) {
+    case TRAINING_SUCCEEDED:
+        study_note(study, training->trial,
+                   json_pack("{s:I}", "version", (json_int_t)training->version), NULL);
+        return study_tell(study, training->trial, training->value, err);
+    case TRAINING_CANCELLED: // by the study, or by a person, who may have had any reason
+        return trial->stop ? study_prune(study, training->trial, err)
+                           : study_forget(study, training->trial, training->reason, err);
+    default:
+        return study_fail(study, training->trial, training->reason, err);
+    }
+}
+
+static err_code_t look(search_t *search, training_t *training, err_t *err) {
+    bool stop = false;
+    err_code_t code;
+    do {
+        code = training_look(search->child, &search->plan, training, err);
+        if (code || !training->fresh)
+            break;
+        code = study_report(search->study, training->trial, training->epoch, training->value, &stop,
+                            err);
+        if (code == ERR_OK)
+            code = save(search, err);
+        if (code == ERR_OK && stop)
+            code =
+                training_cancel(search->child, training, "the search stops this trial early", err);
+    } while (code == ERR_OK);
+    if (code == ERR_OK && training->end != TRAINING_RUNS) {
+        code = tell_end(search, training, err);
+        if (code == ERR_OK)
+            code = save(search, err);
+        if (code == ERR_OK)
+            tell_trial(search, training->trial, training->job);
+    }
+    return code;
+}
+
+static err_code_t look_at_all(search_t *search, err_t *err) {
+    err_code_t code = ERR_OK;
+    size_t kept = 0;
+    for (size_t i = 0; i < search->running && code == ERR_OK; i++) {
+        training_t *training = &search->trainings[i];
+        code = look(search, training, err);
+        if (code == ERR_OK && training->end == TRAINING_RUNS)
+            search->trainings[kept++] = *training;
+    }
+    if (code == ERR_OK)
+        search->running = kept;
+    return code;
+}
+
+// Deaths of this process between two of these count against the job; what it knows is in the log.
+static err_code_t checkpoint(search_t *search, err_t *err) {
+    uint64_t ended = study_count(search->study) - study_running(search->study);
+    if (ended == search->checkpointed)
+        return ERR_OK;
+    char text[96], digest[DIGEST_HEX_SIZE];
+    int size = snprintf(text, sizeof text, "{\"study\":\"%s\",\"ended\":%llu}\n", search->name,
+                        (unsigned long long)ended);
+    char *path = mem_format("%s/ended-%llu.json", search->job->folder, (unsigned long long)ended);
+    digest_bytes(text, (size_t)size, digest);
+    err_code_t code = fs_write(path, text, (size_t)size, err);
+    if (code == ERR_OK)
+        code = child_checkpoint(search->child, path + strlen(search->job->files) + 1, digest, ended,
+                                NULL, err);
+    if (code == ERR_OK)
+        search->checkpointed = ended;
+    free(path);
+    return code;
+}
+
+// --- All of it
+// ------------------------------------------------------------------------------------
+
+// The first attempt's clock counts, so that a search that is taken up again has no more time.
+static err_code_t take_begin(search_t *search, err_t *err) {
+    const json_t *begun = json_object_get(study_notes(search->study), "begun_ms");
+    if (json_is_integer(begun)) {
+        search->begun_ms = json_integer_value(begun);
+        return ERR_OK;
+    }
+    search->begun_ms = (int64_t)time(NULL) * 1000;
+    err_code_t code = study_note(
+        search->study, 0,
+        json_pack("{s:I, s:s}", "begun_ms", (json_int_t)search->begun_ms, "job", search->job->id),
+        err);
+    return code ? code : save(search, err);
+}
+
+// Trials that an earlier attempt began; those that it asked for and had not queued yet are queued
+// now.
+static err_code_t take_up(search_t *search, err_t *err) {
+    err_code_t code = ERR_OK;
+    for (uint64_t number = 1; number <= study_count(search->study) && code == ERR_OK; number++)
+        if (study_trial(search->study, number)->state == STUDY_RUNNING)
+            code = train(search, number, err);
+    return code;
+}
+
+static err_code_t end_all(search_t *search, const char *reason) {
+    for (size_t i = 0; i < search->running; i++)
+        training_cancel(search->child, &search->trainings[i], reason, NULL);
+    return ERR_CANCELLED;
+}
+
+static err_code_t run_trials(search_t *search, err_t *err) {
+    for (;;) {
+        err_code_t code = begin_trials(search, err);
+        if (code == ERR_OK)
+            code = look_at_all(search, err);
+        if (code == ERR_OK)
+            code = checkpoint(search, err);
+        if (code)
+            return code;
+        tell_progress(search);
+        if (search->running == 0 && !wants_more(search))
+            return save(search, err);
+        child_stop_t stop = child_stop(search->child);
+        if (stop != CHILD_GO)
+            return err_set(err, ERR_CANCELLED, "stopped");
+        clock_sleep_ms(LOOK_MS);
+    }
+}
+
+err_code_t search_run(child_t *child, const child_job_t *job, child_result_t *result, err_t *err) {
+    search_t search = {.child = child, .job = job};
+    snprintf(search.name, sizeof search.name, "job-%s", job->id);
+    err_code_t code = plan_read(child, job, &search.plan, err);
+    if (code == ERR_OK)
+        code = journal_open(child, search.name, search.plan.about, &search.study, err);
+    if (code == ERR_OK)
+        code = take_begin(&search, err);
+    if (code == ERR_OK)
+        code = take_up(&search, err);
+    if (code == ERR_OK)
+        code = run_trials(&search, err);
+    if (code == ERR_OK)
+        code = winner_register(&search, result, err);
+    if (code == ERR_OK)
+        result->result = winner_result(&search);
+    if (code == ERR_CANCELLED && child_stop(child) == CHILD_CANCEL)
+        end_all(&search, "its search was cancelled");
+    study_free(&search.study);
+    plan_release(&search.plan);
+    free(search.trainings);
+    return code;
+}
