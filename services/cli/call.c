@@ -99,11 +99,24 @@ static err_code_t read_text(const given_t *given, json_t **value, err_t *err) {
 }
 
 // "a,b,c"; given again it adds to the list.
+// The next part of a list; commas within braces belong to it: a={x,y}.
+static char *next_part(char **rest) {
+    char *part = *rest, *end = part;
+    int depth = 0;
+    if (!part)
+        return NULL;
+    for (; *end && (*end != ',' || depth > 0); end++)
+        depth += *end == '{' ? 1 : *end == '}' ? -1 : 0;
+    *rest = *end ? end + 1 : NULL;
+    *end = 0;
+    return part;
+}
+
 static err_code_t read_list(const given_t *given, json_t *old, json_t **value, err_t *err) {
     json_t *list = old ? json_incref(old) : json_array();
     char *copy = mem_dup(given->value), *rest = copy, *part;
     err_code_t code = ERR_OK;
-    while (code == ERR_OK && (part = strsep(&rest, ",")) != NULL)
+    while (code == ERR_OK && (part = next_part(&rest)) != NULL)
         if (*part && json_array_append_new(list, json_string(part)) != 0)
             code = err_set(err, ERR_USAGE, "option %s: its value is no UTF-8 text", given->name);
     free(copy);

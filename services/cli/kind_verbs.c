@@ -97,7 +97,7 @@ static void set_dataset(json_t *body, const char *name, uint64_t version) {
 }
 
 // It exists: so that a slip of the pen is told at once, not by a failed job.
-static err_code_t dataset_body(cli_t *cli, json_t *body, const char *text, err_t *err) {
+err_code_t dataset_body(cli_t *cli, json_t *body, const char *text, err_t *err) {
     char name[PROTO_NAME_MAX + 1];
     proto_dataset_show_t question = {.name = name};
     proto_dataset_t answer;
@@ -125,8 +125,7 @@ static err_code_t check_model(cli_t *cli, const char *text, err_t *err) {
 }
 
 // The name that a new data set or model shall have.
-static err_code_t check_new_name(const json_t *body, const char *key, const char *what,
-                                 err_t *err) {
+err_code_t check_new_name(const json_t *body, const char *key, const char *what, err_t *err) {
     const char *text = json_string_value(json_object_get(body, key));
     char name[PROTO_NAME_MAX + 1];
     uint64_t version = 0;

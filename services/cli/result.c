@@ -45,6 +45,41 @@ static void put_test(table_t *table, const json_t *test) {
     buf_release(&text);
 }
 
+// A search's trials, the best one marked.
+static void print_trials(const json_t *document) {
+    const json_t *trials = json_object_get(document, "trials"), *trial;
+    json_int_t best =
+        json_integer_value(json_object_get(json_object_get(document, "best"), "trial"));
+    size_t i;
+    if (json_array_size(trials) == 0)
+        return;
+    table_t *table = table_new(">trial|state|>value|>epochs|proposed by|job|parameters");
+    json_array_foreach(trials, i, trial) {
+        buf_t params;
+        buf_init(&params, 1 << 16);
+        say_pairs(&params, json_object_get(trial, "params"), "");
+        json_int_t number = json_integer_value(json_object_get(trial, "trial"));
+        const json_t *value = json_object_get(trial, "value");
+        char text[32] = "";
+        if (json_is_number(value))
+            say_number(json_number_value(value), text);
+        table_cell(table, number == best ? SAY_GOOD : SAY_PLAIN, "%s%lld",
+                   number == best ? "best " : "", (long long)number);
+        table_cell(table, SAY_PLAIN, "%s", json_string_value(json_object_get(trial, "state")));
+        table_cell(table, SAY_PLAIN, "%s", text);
+        table_cell(table, SAY_PLAIN, "%lld",
+                   (long long)json_integer_value(json_object_get(trial, "epochs")));
+        table_cell(table, SAY_DIM, "%s",
+                   json_string_value(json_object_get(json_object_get(trial, "why"), "kind")));
+        const char *job = json_string_value(json_object_get(trial, "job"));
+        table_cell(table, SAY_DIM, "%s", job ? job : "");
+        table_cell(table, SAY_PLAIN, "%s", params.data ? params.data : "");
+        buf_release(&params);
+    }
+    putchar('\n');
+    table_print(&table, NULL);
+}
+
 void result_print(const json_t *document) {
     const char *key;
     const json_t *value, *test = json_object_get(document, "test");
@@ -53,11 +88,12 @@ void result_print(const json_t *document) {
     json_object_foreach((json_t *)document, key, value) {
         if (strcmp(key, "test") == 0 && json_is_object(value))
             put_test(table, value);
-        else if (!verb_in_list("job state history confusion", key) && !json_is_null(value))
+        else if (!verb_in_list("job state history confusion trials", key) && !json_is_null(value))
             table_value(table, key, value);
     }
     printf("%sjob %s succeeded%s\n", say_style(stdout, SAY_GOOD),
            json_string_value(json_object_get(document, "job")), say_style(stdout, SAY_PLAIN));
     table_print(&table, NULL);
     print_confusion(rows, json_object_get(document, "classes"));
+    print_trials(document);
 }

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 static err_code_t check_kind(const char *kind, err_t *err) {
-    if (verb_in_list("trainer ingest", kind))
+    if (verb_in_list("trainer ingest tuner", kind))
         return ERR_OK;
     err_set(err, ERR_USAGE, "there is no worker '%s'", kind);
-    return err_remedy(err, "inkling worker trainer, or inkling worker ingest");
+    return err_remedy(err, "inkling worker trainer, ingest or tuner");
 }
 
 // The settings as they were given, and behind them what the command line has found out: a worker

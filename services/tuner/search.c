@@ -115,35 +115,46 @@ static err_code_t begin_trials(search_t *search, err_t *err) {
 
 static err_code_t tell_end(search_t *search, const training_t *training, err_t *err) {
     study_t *study = search->study;
-    const study_trial_t *trial = study_trial(study, training->trial);
+    if (study_trial(study, training->trial)->stop)
+        return study_prune(study, training->trial, err);
     switch (training->end) {
     case TRAINING_SUCCEEDED:
         study_note(study, training->trial,
                    json_pack("{s:I}", "version", (json_int_t)training->version), NULL);
         return study_tell(study, training->trial, training->value, err);
-    case TRAINING_CANCELLED: // by the study, or by a person, who may have had any reason
-        return trial->stop ? study_prune(study, training->trial, err)
-                           : study_forget(study, training->trial, training->reason, err);
+    case TRAINING_CANCELLED: // by a person, who may have had any reason
+        return study_forget(study, training->trial, training->reason, err);
     default:
         return study_fail(study, training->trial, training->reason, err);
     }
 }
 
+// Once it is to stop nothing more counts, also if it has come to its end meanwhile: what becomes of
+// a trial must not depend on who was faster.
+static err_code_t stop_training(search_t *search, training_t *training, err_t *err) {
+    if (training->cancelled)
+        return ERR_OK;
+    training->cancelled = true;
+    return training_cancel(search->child, training, "the search stops this trial early", err);
+}
+
+static err_code_t report(search_t *search, const training_t *training, err_t *err) {
+    bool stop;
+    err_code_t code =
+        study_report(search->study, training->trial, training->epoch, training->value, &stop, err);
+    return code ? code : save(search, err);
+}
+
 static err_code_t look(search_t *search, training_t *training, err_t *err) {
-    bool stop = false;
     err_code_t code;
     do {
         code = training_look(search->child, &search->plan, training, err);
-        if (code || !training->fresh)
-            break;
-        code = study_report(search->study, training->trial, training->epoch, training->value, &stop,
-                            err);
-        if (code == ERR_OK)
-            code = save(search, err);
-        if (code == ERR_OK && stop)
-            code =
-                training_cancel(search->child, training, "the search stops this trial early", err);
-    } while (code == ERR_OK);
+        bool stops = study_trial(search->study, training->trial)->stop;
+        if (code == ERR_OK && training->fresh && !stops)
+            code = report(search, training, err);
+        if (code == ERR_OK && study_trial(search->study, training->trial)->stop)
+            code = stop_training(search, training, err);
+    } while (code == ERR_OK && training->fresh);
     if (code == ERR_OK && training->end != TRAINING_RUNS) {
         code = tell_end(search, training, err);
         if (code == ERR_OK)

@@ -20,6 +20,7 @@ typedef struct {
     double best_loss; // least val_loss so far
     double value;     // the objective at the epoch of the least val_loss
     bool fresh;       // an epoch has ended since the last look
+    bool cancelled;   // by this process
     training_end_t end;
     uint64_t version; // of the trial's own model, once it has succeeded
     char reason[STUDY_TEXT_SIZE];

@@ -64,7 +64,7 @@ class Stacks(StackTest):
             self.assertEqual(sorted(worker["worker"] for worker in self.client.ask(*words)), ["ingest-0", "trainer-0"])
         self.refused("workers", code=4, words="no answer", name="UNAVAILABLE")  # the local one, which does not run
         self.client.ask("stack", "use", "lab")
-        self.assertEqual(len(self.client.ask("workers")), 2)
+        self.assertEqual(len(self.client.ask("workers")), 3)
         self.assertEqual({stack["name"]: (stack["current"], stack["answers"]) for stack in
                           self.client.ask("stack", "list")}, {"local": (False, False), "lab": (True, True)})
         self.refused("workers", "--stack", "local", code=4, words="no answer", name="UNAVAILABLE")
@@ -92,10 +92,10 @@ class Stacks(StackTest):
         status = self.client.ask("status", "--stack", "lab")
         self.assertEqual({service["name"]: service["ready"] for service in status["services"]},
                          {"dispatcher": True, "gateway": True, "blobs": True})
-        self.assertEqual((status["stack"], status["ready"], status["workers"]), ("lab", True, 2))
+        self.assertEqual((status["stack"], status["ready"], status["workers"]), ("lab", True, 3))
         code, out, _ = self.client.run("status", "--stack", "lab")
         self.assertEqual(code, 0)
-        self.assertIn("stack lab, 2 workers", out)
+        self.assertIn("stack lab, 3 workers", out)
 
     def test_status_of_half_a_stack(self):
         self.add("half")

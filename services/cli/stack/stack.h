@@ -25,6 +25,7 @@
     X("blobs", "inkling-blobs", 2, 10000)                                                          \
     X("ingest-0", "inkling-ingest", 2, 45000)                                                      \
     X("trainer-0", "inkling-trainer", 2, 45000)                                                    \
+    X("tuner-0", "inkling-tuner", 2, 45000)                                                        \
     X("gateway-0", "inkling-gateway", 2, 10000)
 
 typedef struct {

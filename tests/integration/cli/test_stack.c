@@ -24,8 +24,9 @@
 
 #define LIMIT_MS 60000 // for the supervisor to mend something: much less where nothing else runs
 
-static const char *const names[] = {"dispatcher", "blobs", "ingest-0", "trainer-0", "gateway-0"};
-enum { SERVICES = 5, PROCESSES = 7 };
+static const char *const names[] = {"dispatcher", "blobs",   "ingest-0",
+                                    "trainer-0",  "tuner-0", "gateway-0"};
+enum { SERVICES = 6, PROCESSES = 8 };
 
 static char home[RUN_HOME_SIZE];
 

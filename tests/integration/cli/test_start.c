@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 static const char *const siblings[] = {
-    "inkling-dispatcher", "inkling-blobs",          "inkling-gateway",       "inkling-ingest",
-    "inkling-trainer",    "inkling-ingest-decoder", "inkling-trainer-engine"};
+    "inkling-dispatcher", "inkling-blobs",   "inkling-tuner",          "inkling-gateway",
+    "inkling-ingest",     "inkling-trainer", "inkling-ingest-decoder", "inkling-trainer-engine"};
 
 static char home[RUN_HOME_SIZE], bin[RUN_HOME_SIZE];
 

@@ -81,7 +81,7 @@ static void results_have_the_keys_of_the_contract(void **state) {
 static void lists_are_documents(void **state) {
     (void)state;
     assert_true(json_array_size(expect(0, home, "jobs", "--json")->json) >= 2);
-    assert_int_equal(json_array_size(expect(0, home, "workers", "--json")->json), 2);
+    assert_int_equal(json_array_size(expect(0, home, "workers", "--json")->json), 3);
     expect_keys(json_array_get(expect(0, home, "datasets", "--json")->json, 0), "name version");
     expect_keys(expect(0, home, "dataset", "show", "demo", "--json")->json, "name version images");
     expect_keys(json_array_get(expect(0, home, "models", "demo", "--json")->json, 0),
