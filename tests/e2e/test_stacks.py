@@ -61,7 +61,7 @@ class Stacks(StackTest):
         copy = added["client_key"]
         self.assertEqual(stat.S_IMODE(os.stat(copy).st_mode), 0o600)
         for words in (("workers", "--stack", "lab"), ("--stack", "lab", "workers")):
-            self.assertEqual(sorted(worker["worker"] for worker in self.client.ask(*words)), ["ingest-0", "trainer-0"])
+            self.assertEqual(sorted(worker["worker"] for worker in self.client.ask(*words)), ["ingest-0", "trainer-0", "tuner-0"])
         self.refused("workers", code=4, words="no answer", name="UNAVAILABLE")  # the local one, which does not run
         self.client.ask("stack", "use", "lab")
         self.assertEqual(len(self.client.ask("workers")), 3)
@@ -288,7 +288,7 @@ class Stacks(StackTest):
         for one in (process, other):
             one.send_signal(signal.SIGTERM)
             self.assertEqual(one.wait(60), 0, log())
-        self.assertEqual(sorted(self.states()), ["ingest-0", "trainer-0"])
+        self.assertEqual(sorted(self.states()), ["ingest-0", "trainer-0", "tuner-0"])
 
     def test_a_worker_joins_the_current_stack_and_leaves_when_idle(self):
         self.add()
