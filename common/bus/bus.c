@@ -13,6 +13,9 @@
 
 #define MESSAGES_PER_ROUND 256
 #define QUEUE_MAX          20000 // messages for one peer, unless said otherwise
+#define TCP_IDLE_S         20 // of a silent connection, then it is probed
+#define TCP_PROBE_S        5
+#define TCP_PROBES         4
 #define BULK_BEAT_MS       5000
 #define BULK_SILENCE_MS    30000
 
@@ -75,6 +78,15 @@ static bool is_tcp(const char *endpoint) {
     return strncmp(endpoint, "tcp://", 6) == 0;
 }
 
+// A host that vanished without a word must not be waited for, nor its connection be kept, for ever.
+static void notice_loss(zsock_t *zsock) {
+    zsock_set_tcp_keepalive(zsock, 1);
+    zsock_set_tcp_keepalive_idle(zsock, TCP_IDLE_S);
+    zsock_set_tcp_keepalive_intvl(zsock, TCP_PROBE_S);
+    zsock_set_tcp_keepalive_cnt(zsock, TCP_PROBES);
+    zsock_set_tcp_maxrt(zsock, 1000 * (TCP_IDLE_S + TCP_PROBE_S * TCP_PROBES));
+}
+
 static bool is_loopback(const char *endpoint) {
     return strncmp(endpoint, "tcp://127.", 10) == 0 || strncmp(endpoint, "tcp://[::1]", 11) == 0 ||
            strncmp(endpoint, "tcp://localhost:", 16) == 0;
@@ -125,6 +137,8 @@ static err_code_t check_endpoint(const char *endpoint, bool binding, err_t *err)
 static err_code_t bind_now(bus_socket_t *socket, const char *endpoint, err_t *err) {
     bool tcp = is_tcp(endpoint);
     keys_bind(socket->zsock, tcp);
+    if (tcp)
+        notice_loss(socket->zsock);
     if (tcp && !socket->trouble)
         socket->trouble = trouble_new(socket->loop, socket->raw, endpoint, true);
     if (zsock_bind(socket->zsock, "%s", endpoint) >= 0)
@@ -179,6 +193,8 @@ static err_code_t dealer_new(bus_loop_t *loop, const char *endpoint, bool bulk, 
         zsock_set_heartbeat_ivl(socket->zsock, BULK_BEAT_MS);
         zsock_set_heartbeat_timeout(socket->zsock, BULK_SILENCE_MS);
     }
+    if (is_tcp(endpoint))
+        notice_loss(socket->zsock);
     if (is_tcp(endpoint) && keys_client())
         keys_open(socket->zsock);
     if (is_tcp(endpoint) || bulk)

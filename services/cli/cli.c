@@ -45,9 +45,9 @@ int64_t cli_patience_ms(const cli_t *cli) {
 }
 
 err_code_t cli_keys(cli_t *cli, err_t *err) {
-    err_code_t code = ERR_OK;
-    if (cli->conf.client_key[0] && !cli->has_key)
-        code = bus_keys_connect(cli->conf.client_key, err);
+    if (!cli->conf.client_key[0] || cli->has_key)
+        return ERR_OK;
+    err_code_t code = bus_keys_connect(cli->conf.client_key, err);
     cli->has_key = code == ERR_OK;
     return code;
 }
