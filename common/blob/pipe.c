@@ -7,7 +7,7 @@
 #include <sys/random.h>
 
 #define WINDOW_REQUESTS 64        // well below what the service keeps for one peer
-#define WINDOW_BYTES    (8 << 20) // of attachments
+#define WINDOW_BYTES    (8 << 20) // of pieces that go, or are asked for
 #define TICK_MS         100
 #define BUSY            30 // times the patience with a service that is there
 
@@ -29,12 +29,17 @@ request_t *request_new(proto_type_t type, proto_type_t reply_type, answered_fn a
     return request;
 }
 
+// Bytes that it brings onto the line, one way or the other.
+static size_t weight(const request_t *request) {
+    return request->type == PROTO_blob_get ? (size_t)request->message.get.size : request->size;
+}
+
 static void append(blob_t *blob, request_t *request) {
     request->next = NULL;
     *blob->end = request;
     blob->end = &request->next;
     blob->count++;
-    blob->bytes += request->size;
+    blob->bytes += weight(request);
 }
 
 static request_t *take(blob_t *blob, uint64_t id) {
@@ -46,7 +51,7 @@ static request_t *take(blob_t *blob, uint64_t id) {
         if (!*at)
             blob->end = at;
         blob->count--;
-        blob->bytes -= request->size;
+        blob->bytes -= weight(request);
         return request;
     }
     return NULL;
@@ -184,7 +189,7 @@ err_code_t pipe_wait(blob_t *blob, size_t count, err_t *err) {
 err_code_t pipe_send(blob_t *blob, request_t *request, err_t *err) {
     err_code_t code = ERR_OK;
     while (code == ERR_OK && blob->count > 0 &&
-           (blob->count >= WINDOW_REQUESTS || blob->bytes + request->size > WINDOW_BYTES))
+           (blob->count >= WINDOW_REQUESTS || blob->bytes + weight(request) > WINDOW_BYTES))
         code = receive_one(blob, err);
     if (code == ERR_OK && !blob->socket)
         code = connect_now(blob, err);

@@ -9,6 +9,7 @@
 
 #define DEPTH_MAX      16
 #define ROOT_BYTES_MAX (256u << 20) // of a manifest.json
+#define PUBLISH_TRIES  5            // with a service that forgets what was not synced yet
 
 // --- Fetching
 // -------------------------------------------------------------------------------------
@@ -125,14 +126,16 @@ err_code_t blob_publish_file(blob_t *blob, const char *files, const char *path,
                              const char digest[DIGEST_HEX_SIZE], err_t *err) {
     // It may be there: by an earlier try, or because the folder is the stack's own.
     err_code_t code = blob_place(blob, digest, path, err);
-    if (code != ERR_NOT_FOUND)
-        return code;
     char *full = fs_join(files, path);
-    code = blob_put_file(blob, full, digest, NULL, err);
-    if (code == ERR_OK)
-        code = blob_sync(blob, err);
-    if (code == ERR_OK)
-        code = blob_place(blob, digest, path, err);
+    for (int tries = 0; code == ERR_NOT_FOUND && tries < PUBLISH_TRIES; tries++) {
+        code = blob_put_file(blob, full, digest, NULL, err);
+        if (code == ERR_OK)
+            code = blob_sync(blob, err);
+        if (code == ERR_OK)
+            code = blob_place(blob, digest, path, err);
+        else if (code == ERR_NOT_FOUND) // the file itself is not here
+            break;
+    }
     free(full);
     return code;
 }

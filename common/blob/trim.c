@@ -28,7 +28,7 @@ int blob_hold(const char *files, const char *path) {
 typedef struct {
     char *path; // relative to files
     uint64_t bytes;
-    int64_t used_s;
+    int64_t used_ns;
 } copy_t;
 
 typedef struct {
@@ -62,7 +62,7 @@ static void add(trim_t *trim, char *path) {
         trim->copies = mem_grow(trim->copies, trim->room * sizeof *trim->copies);
     }
     trim->copies[trim->count++] =
-        (copy_t){.path = path, .bytes = summed, .used_s = info.st_mtim.tv_sec};
+        (copy_t){.path = path, .bytes = summed, .used_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
     trim->bytes += summed;
 }
 
@@ -88,7 +88,7 @@ static void list(trim_t *trim, const char *path, int levels) {
 
 static int by_use(const void *a, const void *b) {
     const copy_t *x = a, *y = b;
-    return x->used_s < y->used_s ? -1 : x->used_s > y->used_s;
+    return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
 }
 
 // True: it is gone.

@@ -389,6 +389,59 @@ static void transfers_go_on_over_kills_of_the_service(void **state) {
     assert_true(kills > 1);
 }
 
+typedef struct {
+    char (*digests)[DIGEST_HEX_SIZE];
+    int count, done;
+    err_code_t code;
+    err_t err;
+} publishing_t;
+
+static void *publish(void *arg) {
+    publishing_t *publishing = arg;
+    blob_t *blob;
+    open_blob(&blob);
+    for (int i = 0; i < publishing->count && publishing->code == ERR_OK; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "jobs/7/1/step-%d.ckpt", i);
+        publishing->code = blob_publish_file(blob, scene.home, path, publishing->digests[i],
+                                             &publishing->err);
+    }
+    blob_close(&blob);
+    return NULL;
+}
+
+// Small ones, which the service forgets when it is killed before the sync.
+static void publishing_goes_on_over_kills_of_the_service(void **state) {
+    enum { COUNT = 3000 };
+    static char digests[COUNT][DIGEST_HEX_SIZE];
+    publishing_t publishing = {.digests = digests, .count = COUNT, .code = ERR_OK};
+    pthread_t thread;
+    char name[64];
+    place_t path;
+    (void)state;
+    start();
+    place_of("jobs/7/1", path);
+    good(fs_mkdirs(path, &scene.err));
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "jobs/7/1/step-%d.ckpt", i);
+        make_file(name, 1000, (uint32_t)i, digests[i], path);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, publish, &publishing), 0);
+    for (int kills = 0; kills < 10; kills++) {
+        clock_sleep_ms(100 + 7 * kills);
+        proc_kill(&scene.service);
+        start();
+    }
+    pthread_join(thread, NULL);
+    if (publishing.code)
+        fail_msg("%s", publishing.err.message);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "files/jobs/7/1/step-%d.ckpt", i);
+        place_of(name, path);
+        is_file(path, digests[i]);
+    }
+}
+
 static void a_cut_upload_goes_on_where_it_ended(void **state) {
     char digest[DIGEST_HEX_SIZE];
     place_t path;
@@ -449,6 +502,43 @@ static void two_that_send_and_fetch_the_same_do_not_harm_each_other(void **state
     is_file(out, digest);
 }
 
+// --- Copies
+
+static void copies_used_longest_ago_make_room(void **state) {
+    static const char *const names[] = {"datasets/a/1", "datasets/b/1", "models/c/1", "jobs/4/1"};
+    static unsigned char bytes[1000];
+    place_t path;
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s/file", names[i]);
+        place_of(names[i], path);
+        good(fs_mkdirs(path, &scene.err));
+        place_of(name, path);
+        good(fs_write(path, bytes, sizeof bytes, &scene.err));
+        close(blob_hold(scene.home, names[i])); // used now
+        clock_sleep_ms(20);                     // files' times are that coarse
+    }
+    close(blob_hold(scene.home, names[0]));
+    int held = blob_hold(scene.home, names[1]);
+    place_of(names[1], path);
+    struct timespec long_ago[2] = {{0}};
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    good(blob_trim(scene.home, 3999, &scene.err)); // b is in use, so it is c
+    for (size_t i = 0; i < 4; i++) {
+        place_of(names[i], path);
+        assert_int_equal(access(path, F_OK), i == 2 ? -1 : 0);
+    }
+    close(held);
+    good(blob_trim(scene.home, 1999, &scene.err));
+    place_of(names[0], path);
+    assert_int_equal(access(path, F_OK), 0);
+    place_of(names[1], path);
+    assert_int_equal(access(path, F_OK), -1);
+    place_of(names[3], path);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 // --- Limits
 
 static void a_file_that_changes_is_refused(void **state) {
@@ -505,6 +595,8 @@ int main(void) {
         TEST(bad_requests_name_what_is_wrong),
         TEST(files_are_placed_once_and_read_by_path_and_digest),
         TEST(transfers_go_on_over_kills_of_the_service),
+        TEST(publishing_goes_on_over_kills_of_the_service),
+        TEST(copies_used_longest_ago_make_room),
         TEST(a_cut_upload_goes_on_where_it_ended),
         TEST(two_that_send_and_fetch_the_same_do_not_harm_each_other),
         TEST(a_file_that_changes_is_refused),
