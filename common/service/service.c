@@ -221,7 +221,7 @@ static void put_host(char **name) {
     }
 }
 
-// Only workers join a stack from elsewhere.
+// Who joins a stack from elsewhere says so; the others are its own.
 static err_code_t check_stack(const service_t *service, err_t *err) {
     const char *program = service->ops->program;
     if (!service->conf.stack[0] || service->ops->joins)

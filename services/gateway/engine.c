@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct engine {
     model_t *model; // while it is not built
@@ -15,6 +16,7 @@ struct engine {
     char **classes;
     uint8_t *pixels;      // ENGINE_BATCH_MAX × recipe bytes: one array, as the engine wants it
     float *probabilities; // ENGINE_BATCH_MAX × classes
+    int kept;             // descriptor, or -1
 };
 
 err_code_t engine_open(const char *folder, const char *digest, int threads, engine_t **out,
@@ -28,6 +30,7 @@ err_code_t engine_open(const char *folder, const char *digest, int threads, engi
     engine->model = model;
     engine->options = (nn_options_t){
         .backend = "auto", .precision = "auto", .threads = threads, .max_batch = ENGINE_BATCH_MAX};
+    engine->kept = -1;
     engine->memory = nn_memory_estimate(&info->spec, &engine->options);
     engine->recipe = info->recipe;
     engine->class_count = info->class_count;
@@ -36,6 +39,10 @@ err_code_t engine_open(const char *folder, const char *digest, int threads, engi
         engine->classes[i] = mem_dup(info->classes[i]);
     *out = engine;
     return ERR_OK;
+}
+
+void engine_keep(engine_t *engine, int fd) {
+    engine->kept = fd;
 }
 
 uint64_t engine_memory(const engine_t *engine) {
@@ -66,6 +73,8 @@ void engine_destroy(engine_t **self) {
     free(engine->classes);
     free(engine->pixels);
     free(engine->probabilities);
+    if (engine->kept >= 0)
+        close(engine->kept);
     free(engine);
     *self = NULL;
 }

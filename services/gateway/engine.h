@@ -15,6 +15,8 @@ typedef struct engine engine_t;
 // threads: of the engine, 0: all cores.
 err_code_t engine_open(const char *folder, const char *digest, int threads, engine_t **engine,
                        err_t *err);
+// A descriptor that is kept open as long as the engine is there; -1: none.
+void engine_keep(engine_t *engine, int fd);
 uint64_t engine_memory(const engine_t *engine); // estimate in bytes of a built one
 err_code_t engine_build(engine_t *engine, err_t *err);
 void engine_destroy(engine_t **engine); // allows *engine == NULL

@@ -118,6 +118,7 @@ static void stop(void *self) {
     bus_socket_destroy(&gateway->router);
     proto_arena_destroy(&gateway->arena);
     free(gateway->cache_path);
+    free(gateway->endpoint);
     free(gateway);
     prep_shutdown();
 }
@@ -149,18 +150,21 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
                                  .images_max = IMAGES_MAX,
                                  .requests_max = REQUESTS_MAX};
     gateway->cache_path = mem_format("%s/cache/%s.json", conf->home, service_name(service));
+    // Of a stack elsewhere the setting tells where that one's own gateway is.
+    gateway->endpoint = conf->stack[0] ? conf_endpoint(conf->home, service_name(service))
+                                       : mem_dup(conf->gateway);
     catalog_limits_t limits = {.spare_max = SPARE_MAX, .memory_max = memory_for_engines()};
     gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
     err_code_t code = start_threads(gateway, conf, err);
     if (code == ERR_OK)
-        code = bus_router_new_bounded(gateway->loop, conf->gateway, PEER_QUEUE, on_message, gateway,
-                                      &gateway->router, err);
+        code = bus_router_new_bounded(gateway->loop, gateway->endpoint, PEER_QUEUE, on_message,
+                                      gateway, &gateway->router, err);
     if (code == ERR_OK)
         code = service_listen(service, gateway->router, conf->gateway_listen, err);
     if (code)
         return code;
     models_read_cache(gateway);
-    service_set_endpoint(service, conf->gateway);
+    service_set_endpoint(service, gateway->endpoint);
     return directory_new(gateway->loop, conf->dispatcher, &models_directory_ops, gateway,
                          &gateway->directory, err);
 }
@@ -174,6 +178,7 @@ static void drain(void *self) {
 
 const service_ops_t gateway_ops = {.program = "gateway",
                                    .about = "Classifies images with the promoted models.",
+                                   .joins = true,
                                    .start = start,
                                    .ready = ready,
                                    .metrics = metrics,

@@ -32,6 +32,7 @@ typedef struct {
     bool draining;
     // models
     char *cache_path;
+    char *endpoint; // its own
     bool known; // the promoted versions are: from the dispatcher, or from the cache
     int retry_timer;
     atomic_bool ending; // what is being fetched is not needed any more

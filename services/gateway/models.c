@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CACHE_SCHEMA      1
 #define CACHE_MAX         (32u << 20)
@@ -89,8 +90,9 @@ static bool is_ending(void *arg) {
 }
 
 // Where the stack's files are elsewhere a copy is made first; a copy that is here needs nobody.
+// *hold: as long as it is open nobody on this host removes the copy to make room; or -1.
 static err_code_t fetch(const gateway_t *gateway, const version_t *version, const char *folder,
-                        err_t *err) {
+                        int *hold, err_t *err) {
     const conf_t *conf = service_conf(gateway->service);
     const blob_options_t options = {.endpoint = conf->blobs,
                                     .patience_ms = FETCH_PATIENCE_MS,
@@ -103,7 +105,11 @@ static err_code_t fetch(const gateway_t *gateway, const version_t *version, cons
     if (code == ERR_OK)
         code = blob_open(&options, &blob, err);
     if (code == ERR_OK)
+        code = fs_mkdirs(folder, err);
+    if (code == ERR_OK) {
+        *hold = blob_hold(conf->files, version->path);
         code = blob_fetch_folder(blob, version->path, MODEL_FILE, version->digest, folder, err);
+    }
     blob_close(&blob);
     return code;
 }
@@ -123,10 +129,15 @@ static void run_open(task_t *task, bool stopping) {
         return;
     }
     char *folder = fs_join(conf->files, version->path);
-    step->code = fetch(step->gateway, version, folder, &step->err);
+    int hold = -1;
+    step->code = fetch(step->gateway, version, folder, &hold, &step->err);
     if (step->code == ERR_OK)
         step->code =
             engine_open(folder, version->digest, (int)conf->threads, &step->engine, &step->err);
+    if (step->code == ERR_OK)
+        engine_keep(step->engine, hold);
+    else if (hold >= 0)
+        close(hold);
     free(folder);
 }
 

@@ -233,7 +233,7 @@ class Stacks(StackTest):
             del self.client.environ["INKLING_STACK"]
         self.refused("status", "--service", "dispatcher", "--stack", "lab", code=2, name="USAGE",
                      words="about the stack of this host")
-        for program in ("dispatcher", "gateway"):
+        for program in ("dispatcher", "blobs"):
             done = subprocess.run([os.path.join(BIN, "inkling-" + program), "--stack", "lab"], text=True,
                                   env=self.client.environ, capture_output=True, check=False)
             self.assertEqual(done.returncode, 2)
