@@ -16,6 +16,7 @@
 #define TCP_IDLE_S         20 // of a silent connection, then it is probed
 #define TCP_PROBE_S        5
 #define TCP_PROBES         4
+#define TCP_CONNECT_MS     5000 // then anew: TCP itself asks less and less often
 #define BULK_BEAT_MS       5000
 #define BULK_SILENCE_MS    30000
 
@@ -193,8 +194,10 @@ static err_code_t dealer_new(bus_loop_t *loop, const char *endpoint, bool bulk, 
         zsock_set_heartbeat_ivl(socket->zsock, BULK_BEAT_MS);
         zsock_set_heartbeat_timeout(socket->zsock, BULK_SILENCE_MS);
     }
-    if (is_tcp(endpoint))
+    if (is_tcp(endpoint)) {
         notice_loss(socket->zsock);
+        zsock_set_connect_timeout(socket->zsock, TCP_CONNECT_MS);
+    }
     if (is_tcp(endpoint) && keys_client())
         keys_open(socket->zsock);
     if (is_tcp(endpoint) || bulk)
