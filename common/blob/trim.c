@@ -62,7 +62,9 @@ static void add(trim_t *trim, char *path) {
         trim->copies = mem_grow(trim->copies, trim->room * sizeof *trim->copies);
     }
     trim->copies[trim->count++] =
-        (copy_t){.path = path, .bytes = summed, .used_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
+        (copy_t){.path = path,
+                 .bytes = summed,
+                 .used_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
     trim->bytes += summed;
 }
 

@@ -13,7 +13,7 @@
 
 #define MESSAGES_PER_ROUND 256
 #define QUEUE_MAX          20000 // messages for one peer, unless said otherwise
-#define TCP_IDLE_S         20 // of a silent connection, then it is probed
+#define TCP_IDLE_S         20    // of a silent connection, then it is probed
 #define TCP_PROBE_S        5
 #define TCP_PROBES         4
 #define TCP_CONNECT_MS     5000 // then anew: TCP itself asks less and less often

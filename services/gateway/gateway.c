@@ -151,8 +151,8 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
                                  .requests_max = REQUESTS_MAX};
     gateway->cache_path = mem_format("%s/cache/%s.json", conf->home, service_name(service));
     // Of a stack elsewhere the setting tells where that one's own gateway is.
-    gateway->endpoint = conf->stack[0] ? conf_endpoint(conf->home, service_name(service))
-                                       : mem_dup(conf->gateway);
+    gateway->endpoint =
+        conf->stack[0] ? conf_endpoint(conf->home, service_name(service)) : mem_dup(conf->gateway);
     catalog_limits_t limits = {.spare_max = SPARE_MAX, .memory_max = memory_for_engines()};
     gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
     err_code_t code = start_threads(gateway, conf, err);

@@ -9,9 +9,9 @@
 //     → images one by one through decode queue and compute queue (workers.h) and back as mail
 //     → classified, when the last image is back
 //
-// With the setting `stack` it serves the models of a stack elsewhere: on its socket below home, named
-// as itself, and on gateway_listen; copies of the models stay on this host, so that it can start
-// while the stack is away.
+// With the setting `stack` it serves the models of a stack elsewhere: on its socket below home,
+// named as itself, and on gateway_listen; copies of the models stay on this host, so that it can
+// start while the stack is away.
 //
 // All images of a request are given to one version, which stays loaded until the answer is sent,
 // whatever is promoted meanwhile.

@@ -33,7 +33,7 @@ typedef struct {
     // models
     char *cache_path;
     char *endpoint; // its own
-    bool known; // the promoted versions are: from the dispatcher, or from the cache
+    bool known;     // the promoted versions are: from the dispatcher, or from the cache
     int retry_timer;
     atomic_bool ending; // what is being fetched is not needed any more
 } gateway_t;

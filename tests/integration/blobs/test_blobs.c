@@ -403,8 +403,8 @@ static void *publish(void *arg) {
     for (int i = 0; i < publishing->count && publishing->code == ERR_OK; i++) {
         char path[64];
         snprintf(path, sizeof path, "jobs/7/1/step-%d.ckpt", i);
-        publishing->code = blob_publish_file(blob, scene.home, path, publishing->digests[i],
-                                             &publishing->err);
+        publishing->code =
+            blob_publish_file(blob, scene.home, path, publishing->digests[i], &publishing->err);
     }
     blob_close(&blob);
     return NULL;
