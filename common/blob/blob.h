@@ -37,6 +37,9 @@ void blob_close(blob_t **blob); // allows *blob == NULL
 // Bytes of pieces that have come or were acknowledged: grows as long as there is progress.
 uint64_t blob_moved(const blob_t *blob);
 
+// There is no connection, as far as is known: nothing moves, and the caller is not to blame.
+bool blob_away(const blob_t *blob);
+
 // --- Sending
 
 // Of count digests (any number) sets missing[i] where the service does not have it.

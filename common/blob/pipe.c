@@ -100,6 +100,10 @@ uint64_t blob_moved(const blob_t *blob) {
     return blob->moved;
 }
 
+bool blob_away(const blob_t *blob) {
+    return blob->socket && !bus_dealer_up(blob->socket);
+}
+
 static err_code_t send_now(blob_t *blob, request_t *request, err_t *err) {
     const proto_bytes_t attachment = {request->bytes, request->size};
     bool piece = request->type == PROTO_blob_put;

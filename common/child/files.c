@@ -33,11 +33,12 @@ struct child_files {
 // --- Lines
 // ----------------------------------------------------------------------------------------
 
-// Bytes that move are progress; to hang is to move none.
+// Bytes that move are progress, and so is waiting for a service that is away; to hang is to move
+// none while it is there.
 static bool should_stop(void *arg) {
     line_t *line = arg;
     uint64_t moved = line->blob ? blob_moved(line->blob) : 0;
-    if (moved != line->moved)
+    if (moved != line->moved || (line->blob && blob_away(line->blob)))
         child_moved(line->child);
     line->moved = moved;
     child_stop_t stop = child_stop(line->child);
