@@ -22,8 +22,10 @@ class Failed(AssertionError):
 
 
 class Stack:
-    def __init__(self, **settings):
-        self.home = tempfile.mkdtemp(prefix="ink-")
+    before = ()  # words before the program's: where it runs, if not here
+
+    def __init__(self, home=None, **settings):
+        self.home = home or tempfile.mkdtemp(prefix="ink-")
         self.environ = dict(os.environ, INKLING_HOME=self.home)
         for name, value in settings.items():
             self.environ["INKLING_" + name.upper()] = str(value)
@@ -33,12 +35,12 @@ class Stack:
 
     def start(self, *args, **options):
         """A process of `inkling`, not waited for."""
-        return subprocess.Popen([INKLING, *map(str, args)], env=self.environ, text=True,
+        return subprocess.Popen([*self.before, INKLING, *map(str, args)], env=self.environ, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
     def run(self, *args, **options):
         """Exit code, stdout, stderr."""
-        done = subprocess.run([INKLING, *map(str, args)], env=self.environ, text=True,
+        done = subprocess.run([*self.before, INKLING, *map(str, args)], env=self.environ, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, **options)
         return done.returncode, done.stdout, done.stderr
 
