@@ -430,7 +430,7 @@ static void put_next(dispatcher_t *d, item_t *item, const char *name, bool holds
     snprintf(item->worker, sizeof item->worker, "%s", name);
     item_text(item, name);
     item_text(item, worker ? worker->boot : "");
-    if (!worker || !worker->known || worker->draining || taken >= worker->slots) {
+    if (!worker || !worker->known || worker->draining || worker->full || taken >= worker->slots) {
         item_number(item, 0);
         return;
     }
@@ -476,6 +476,11 @@ void on_finish(dispatcher_t *d, const bus_message_t *message) {
     }
     const lease_t *lease = lease_find(d->leases, finish.job);
     bool holds = lease && lease->token == finish.token && strcmp(lease->worker, finish.worker) == 0;
+    if (holds && outcome == JOB_END_RELEASED && !lease->shown) {
+        worker_t *worker = worker_find(d, finish.worker);
+        if (worker)
+            worker->full = true;
+    }
     item_t *item = attempt_item(SCRIPT_finish, message, finished, finish.job, finish.token);
     item_text(item, finish.outcome);
     item_number(item, finish.error ? finish.error->retryable : 0);

@@ -113,7 +113,7 @@ bool worker_alive(const dispatcher_t *d, const worker_t *worker, int64_t now_ms)
 
 size_t worker_free(const worker_t *worker) {
     size_t taken = worker->leases.count + worker->reserved;
-    return worker->draining || taken >= worker->slots ? 0 : worker->slots - taken;
+    return worker->draining || worker->full || taken >= worker->slots ? 0 : worker->slots - taken;
 }
 
 bool worker_serves(const worker_t *worker, const kind_t *kind) {
@@ -196,7 +196,7 @@ static void take_hello(dispatcher_t *d, worker_t *worker, const proto_worker_hel
     worker->slots = hello->slots;
     worker->pid = hello->pid;
     worker->peer = *peer;
-    worker->missed = false;
+    worker->missed = worker->full = false;
     worker->seen_ms = clock_mono_ms();
     if (!worker->known)
         log_write(LOG_INFO, (const char *[]){"worker", worker->name, NULL},
@@ -308,6 +308,7 @@ void on_renew(dispatcher_t *d, const bus_message_t *message) {
     worker->seen_ms = now_ms;
     worker->peer = message->peer;
     worker->draining = renew.draining;
+    worker->full = false;
     int64_t patience_ms = HEARTBEATS_LOST * d->conf->heartbeat_ms;
     for (lease_t *lease = worker->leases.first; lease; lease = lease->next)
         if (now_ms - lease->sent_ms > patience_ms)

@@ -21,6 +21,7 @@ typedef struct {
     char name[PROTO_NAME_MAX + 1], boot[PROTO_NAME_MAX + 1];
     bool known; // it has said hello; else only leases name it
     bool draining;
+    bool full;   // it gave back a job that it had not begun: none until it renews, lest this spin
     bool missed; // an answer to it may be lost: it is to say hello, and to send again what has none
     kind_t **kinds;
     size_t kind_count;

@@ -101,6 +101,21 @@ static void test_slow_steps_are_no_stall(void **state) {
     hand_finish(&ann, job, "succeeded", "succeeded");
 }
 
+// A worker whose slots are fuller than the dispatcher thinks: it must not be asked as fast as it
+// can say no.
+static void test_what_was_given_back_unbegun_waits_for_a_renewal(void **state) {
+    (void)state;
+    open(NULL);
+    const proto_worker_assign_t *job = begin("play");
+    hand_finish(&ann, job, "released", "queued");
+    assert_null(hand_next(&ann, PROTO_worker_assign, 300));
+    hand_renew(&ann, NULL, 0);
+    const proto_worker_assign_t *again = hand_next(&ann, PROTO_worker_assign, PATIENCE_MS);
+    assert_non_null(again);
+    assert_string_equal(again->job, job->job);
+    hand_finish(&ann, again, "succeeded", "succeeded");
+}
+
 // --- What is told twice, or not heard
 
 static void test_an_assignment_that_is_not_shown_comes_again(void **state) {
@@ -380,6 +395,7 @@ int main(void) {
         TEST(test_a_job_longer_than_its_lease_stays_where_it_is),
         TEST(test_no_progress_ends_the_attempt),
         TEST(test_slow_steps_are_no_stall),
+        TEST(test_what_was_given_back_unbegun_waits_for_a_renewal),
         TEST(test_an_assignment_that_is_not_shown_comes_again),
         TEST(test_an_end_told_twice_is_done_once),
         TEST(test_renewal_from_another_connection),
