@@ -412,7 +412,7 @@ static void *publish(void *arg) {
 
 // Small ones, which the service forgets when it is killed before the sync.
 static void publishing_goes_on_over_kills_of_the_service(void **state) {
-    enum { COUNT = 3000 };
+    enum { COUNT = 600 };
     static char digests[COUNT][DIGEST_HEX_SIZE];
     publishing_t publishing = {.digests = digests, .count = COUNT, .code = ERR_OK};
     pthread_t thread;
