@@ -16,7 +16,7 @@ void acquire_release(acquire_t *acquire) {
 static double log_mean_improvement(const acquire_t *a, const double *mean, double sd,
                                    double *share) {
     int samples = a->objective.samples;
-    double logs[POSTERIOR_SAMPLES_MAX], most = -INFINITY, sum = 0;
+    double logs[POSTERIOR_SAMPLES], most = -INFINITY, sum = 0;
     for (int s = 0; s < samples; s++) {
         logs[s] = log_improvement((a->best[s] - mean[s]) / sd);
         most = logs[s] > most ? logs[s] : most;
@@ -35,13 +35,26 @@ static double *scaled(const posterior_t *p, int count, const double *wide) {
     return z;
 }
 
-void acquire_scores(const acquire_t *a, int count, const double *wide, bool bound, double *score,
-                    double *mean, double *variance) {
+static void add_feasible(const acquire_t *a, int count, const double *wide, bool bound,
+                         double *score) {
+    if (!a->may_fail)
+        return;
+    double *z = scaled(&a->feasible, count, wide);
+    double *mean = mem_alloc(2 * sizeof *mean * (size_t)count), *variance = mean + count;
+    (bound ? posterior_bound : posterior_predict)(&a->feasible, count, z, mean, variance);
+    for (int i = 0; i < count; i++)
+        score[i] += normal_log_cdf(mean[i] / sqrt(variance[i]));
+    free(z);
+    free(mean);
+}
+
+void acquire_scores(const acquire_t *a, int count, const double *wide, double *score, double *mean,
+                    double *variance) {
     const posterior_t *p = &a->objective;
     double *z = scaled(p, count, wide);
     double *means = mem_alloc(sizeof *means * (size_t)count * (size_t)p->samples);
     double *variances = mem_alloc(sizeof *variances * (size_t)count);
-    (bound ? posterior_bound : posterior_predict)(p, count, z, means, variances);
+    posterior_predict(p, count, z, means, variances);
     for (int i = 0; i < count; i++) {
         const double *at = means + (size_t)i * (size_t)p->samples;
         score[i] = log_mean_improvement(a, at, sqrt(variances[i]), NULL);
@@ -51,22 +64,36 @@ void acquire_scores(const acquire_t *a, int count, const double *wide, bool boun
         }
     }
     free(z);
-    if (a->may_fail) {
-        z = scaled(&a->feasible, count, wide);
-        (bound ? posterior_bound : posterior_predict)(&a->feasible, count, z, means, variances);
-        for (int i = 0; i < count; i++)
-            score[i] += normal_log_cdf(means[i] / sqrt(variances[i]));
-        free(z);
-    }
     free(means);
     free(variances);
+    add_feasible(a, count, wide, false, score);
+}
+
+void acquire_sift(const acquire_t *a, int count, const double *wide, bool bound, double *score) {
+    const posterior_t *p = &a->objective;
+    double *z = scaled(p, count, wide);
+    double *means = mem_alloc(sizeof *means * (size_t)count * (size_t)p->samples);
+    double *variances = mem_alloc(sizeof *variances * (size_t)count), best = 0;
+    for (int s = 0; s < p->samples; s++)
+        best += a->best[s] / p->samples;
+    (bound ? posterior_bound : posterior_predict)(p, count, z, means, variances);
+    for (int i = 0; i < count; i++) {
+        double mean = 0, sd = sqrt(variances[i]);
+        for (int s = 0; s < p->samples; s++)
+            mean += means[(size_t)i * (size_t)p->samples + (size_t)s] / p->samples;
+        score[i] = log(sd) + log_improvement((best - mean) / sd);
+    }
+    free(z);
+    free(means);
+    free(variances);
+    add_feasible(a, count, wide, bound, score);
 }
 
 // d ln(σh(u))/dμ = −Φ/(σh), d/dσ = φ/(σh): ratios of what may underflow, by their logarithms.
 static double objective_part(const acquire_t *a, const double *wide, double *work,
                              double *gradient) {
     const posterior_t *p = &a->objective;
-    double z[FRAME_WIDE_MAX], share[POSTERIOR_SAMPLES_MAX], by_mean[POSTERIOR_SAMPLES_MAX];
+    double z[FRAME_WIDE_MAX], share[POSTERIOR_SAMPLES], by_mean[POSTERIOR_SAMPLES];
     posterior_point_t at;
     posterior_scale(p, 1, wide, z);
     posterior_point(p, z, work, &at);

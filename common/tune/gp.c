@@ -13,7 +13,7 @@
 
 struct gp_objective {
     const gp_data_t *data;
-    double *scaled, *k, *slope, *factor, *alpha, *diagonal, *turned, *product;
+    double *scaled, *k, *slope, *factor, *inverse, *spare, *alpha, *diagonal, *turned, *product;
 };
 
 static double *doubles(size_t a, size_t b) {
@@ -64,6 +64,8 @@ gp_objective_t *gp_objective_new(const gp_data_t *data) {
     o->k = doubles(n, n);
     o->slope = doubles(n, n);
     o->factor = doubles(n, n);
+    o->inverse = doubles(n, n);
+    o->spare = doubles(n, n);
     o->alpha = doubles(n, 1);
     o->diagonal = doubles(n, 1);
     return o;
@@ -79,6 +81,8 @@ void gp_objective_free(gp_objective_t **objective) {
     free(o->k);
     free(o->slope);
     free(o->factor);
+    free(o->inverse);
+    free(o->spare);
     free(o->alpha);
     free(o->diagonal);
     free(o);
@@ -98,22 +102,18 @@ static double add_priors(int dims, const double *theta, double *gradient) {
     return value;
 }
 
-double gp_factor(double *k, int n, double s2, const double *diagonal) {
-    size_t bytes = sizeof(double) * (size_t)n * (size_t)n;
-    double *copy = mem_alloc(bytes ? bytes : 1);
-    memcpy(copy, k, bytes);
+double gp_factor(const double *k, int n, double s2, const double *diagonal, double *l) {
     double jitter = 0;
     for (int attempt = 0; attempt < 9; attempt++) {
-        for (size_t i = 0; i < (size_t)n; i++)
-            k[i * (size_t)n + i] = copy[i * (size_t)n + i] + diagonal[i] + jitter;
-        if (linalg_cholesky(k, n, n)) {
-            free(copy);
-            return jitter;
+        for (size_t j = 0; j < (size_t)n; j++) {
+            size_t at = j * (size_t)n + j;
+            memcpy(l + at, k + at, sizeof *l * ((size_t)n - j));
+            l[at] += diagonal[j] + jitter;
         }
-        memcpy(k, copy, bytes);
+        if (linalg_cholesky(l, n, n))
+            return jitter;
         jitter = attempt == 0 ? 1e-8 * s2 : jitter * 10;
     }
-    free(copy);
     return -1;
 }
 
@@ -125,9 +125,9 @@ static void add_gradient(gp_objective_t *o, const double *theta, double *gradien
     const frame_t *frame = data->frame;
     int n = data->n, wide = frame->wide, dims = frame->dims;
     size_t stride = (size_t)n;
-    double *w = o->factor, *sums = o->diagonal, signal = 0, noise = 0,
+    double *w = o->inverse, *sums = o->diagonal, signal = 0, noise = 0,
            sigma2 = exp(theta[dims + 1]);
-    linalg_inverse(w, n, n);
+    linalg_inverse(o->factor, n, o->spare, w);
     memset(sums, 0, sizeof *sums * stride);
     for (size_t j = 0; j < stride; j++) {
         double *column = w + j * stride, *s = o->slope + j * stride, *k = o->k + j * stride;
@@ -168,10 +168,9 @@ double gp_objective_value(gp_objective_t *o, const double *theta, double *gradie
         memset(gradient, 0, sizeof *gradient * (size_t)(dims + 2));
     gp_scale(data->frame, theta, n, data->x, o->scaled);
     matern_square(data->frame->wide, s2, n, o->scaled, o->k, o->slope);
-    memcpy(o->factor, o->k, sizeof *o->k * (size_t)n * (size_t)n);
     for (int i = 0; i < n; i++)
         o->diagonal[i] = sigma2 * data->share[i] + data->own[i];
-    if (gp_factor(o->factor, n, s2, o->diagonal) < 0)
+    if (gp_factor(o->k, n, s2, o->diagonal, o->factor) < 0)
         return INFINITY;
     memcpy(o->alpha, data->y, sizeof *o->alpha * (size_t)n);
     linalg_solve_lower(o->factor, n, n, o->alpha, 1, n);

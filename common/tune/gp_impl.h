@@ -39,8 +39,8 @@ double gp_objective_value(gp_objective_t *objective, const double *theta, double
 // Maximises from theta and, if `fresh`, from two fixed points besides. Returns −ln density.
 double gp_fit(const gp_data_t *data, double *theta, bool fresh);
 
-// Factors kernel + diagonal in place, n×n; with jitter s²·1e-8·10^k from the smallest k that works.
-// Returns the jitter, or −1 if even k = 7 does not.
-double gp_factor(double *k, int n, double s2, const double *diagonal);
+// l = the factor of k + diagonal, n×n, two matrices; with jitter s²·1e-8·10^k from the smallest k
+// that works. Returns the jitter, or −1 if even k = 7 does not.
+double gp_factor(const double *k, int n, double s2, const double *diagonal, double *l);
 
 #endif

@@ -13,10 +13,13 @@ void linalg_single_thread(void);
 // A = LLᵀ in place. False: not positive definite; then a is spoilt. What is above the diagonal is
 // left alone.
 bool linalg_cholesky(double *a, int n, int stride);
-void linalg_inverse(double *l, int n, int stride); // L → the lower triangle of (LLᵀ)⁻¹, in place
+// The lower triangle of (LLᵀ)⁻¹ into inverse; spare is spoilt. All n×n without gaps.
+void linalg_inverse(const double *l, int n, double *spare, double *inverse);
 // b = L⁻¹b or L⁻ᵀb, for columns of b at a time.
 void linalg_solve_lower(const double *l, int n, int l_stride, double *b, int columns, int b_stride);
 void linalg_solve_upper(const double *l, int n, int l_stride, double *b, int columns, int b_stride);
+// b = Lb, for columns of b at a time.
+void linalg_lower_times(const double *l, int n, int l_stride, double *b, int columns, int b_stride);
 // c = alpha·ab + beta·c with a of m×k, b of k×n; the flags: a or b is the transpose of what is
 // stored.
 typedef struct {

@@ -10,7 +10,7 @@
 
 // e^x for x <= 0, to one unit in the last place or two; without branches, so that compilers make
 // vectors of it. x = n·ln 2 + r, |r| <= ln 2 / 2, and e^r is Taylor's polynomial of degree 12.
-static inline double exp_negative(double x) {
+static inline __attribute__((always_inline)) double exp_negative(double x) {
     const double magic = 0x1.8p52, ln2_hi = 0x1.62e42fefa3800p-1, ln2_lo = 0x1.ef35793c76730p-45;
     x = x < -700 ? -700 : x;
     double shifted = x * M_LOG2E + magic, n = shifted - magic;
@@ -36,7 +36,11 @@ static inline double exp_negative(double x) {
     return p * power;
 }
 
-void matern_values(int count, double s2, const double *restrict r2, double *restrict k,
+// The loops are compiled twice, for any x86-64 and with AVX2, which doubles their speed; not with
+// fused multiply-add, so that both give the same bits.
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void values(int count, double s2, const double *restrict r2, double *restrict k,
                    double *restrict slope) {
     for (int i = 0; i < count; i++) {
         double square = r2[i] > 0 ? r2[i] : 0, r = sqrt(square);
@@ -46,27 +50,53 @@ void matern_values(int count, double s2, const double *restrict r2, double *rest
     }
 }
 
-static void matern_only(int count, double s2, const double *restrict r2, double *restrict k) {
+// From inner products in place: r² = k + norms + norm.
+INLINE void only(int count, double s2, const double *restrict norms, double norm,
+                 double *restrict k) {
     for (int i = 0; i < count; i++) {
-        double square = r2[i] > 0 ? r2[i] : 0, r = sqrt(square);
+        double square = k[i] + norms[i] + norm;
+        square = square > 0 ? square : 0;
+        double r = sqrt(square);
         k[i] = s2 * exp_negative(-r) * (1 + r + square * (1.0 / 3));
     }
 }
 
+#ifdef __x86_64__
+#define AVX2 __attribute__((target("avx2")))
+AVX2 static void values_avx2(int count, double s2, const double *restrict r2, double *restrict k,
+                             double *restrict slope) {
+    values(count, s2, r2, k, slope);
+}
+AVX2 static void only_avx2(int count, double s2, const double *restrict norms, double norm,
+                           double *restrict k) {
+    only(count, s2, norms, norm, k);
+}
+#define HAS_AVX2 __builtin_cpu_supports("avx2")
+#else
+#define values_avx2 values
+#define only_avx2   only
+#define HAS_AVX2    0
+#endif
+
+void matern_values(int count, double s2, const double *restrict r2, double *restrict k,
+                   double *restrict slope) {
+    if (HAS_AVX2)
+        values_avx2(count, s2, r2, k, slope);
+    else
+        values(count, s2, r2, k, slope);
+}
+
 void matern_cross(int wide, double s2, int n, const double *x, const double *norms, int count,
                   const double *z, double *k) {
-    double *r2 = mem_alloc(sizeof *r2 * (size_t)(n ? n : 1));
     linalg_multiply((linalg_shape_t){true, false, n, count, wide, -2, 0}, x, wide, z, wide, k, n);
-    for (int j = 0; j < count; j++) {
-        double *column = k + (size_t)j * (size_t)n, norm = 0;
-        for (int c = 0; c < wide; c++)
-            norm +=
-                z[(size_t)j * (size_t)wide + (size_t)c] * z[(size_t)j * (size_t)wide + (size_t)c];
-        for (int i = 0; i < n; i++)
-            r2[i] = column[i] + norms[i] + norm;
-        matern_only(n, s2, r2, column);
+    for (size_t j = 0; j < (size_t)count; j++) {
+        const double *at = z + j * (size_t)wide;
+        double *column = k + j * (size_t)n, norm = linalg_dot(wide, at, at);
+        if (HAS_AVX2)
+            only_avx2(n, s2, norms, norm, column);
+        else
+            only(n, s2, norms, norm, column);
     }
-    free(r2);
 }
 
 static double distance2(int wide, const double *a, const double *b) {

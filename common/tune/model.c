@@ -8,6 +8,7 @@
 
 #define WARP_ROWS_MAX  200  // that the warp is chosen on
 #define FRESH_ROWS_MAX 250  // from fresh starts up to so many rows
+#define FIT_ROWS_MAX   400  // that hyperparameters are fitted to
 #define FIT_ROWS_MIN   3    // before there is a model
 #define NOISY          1e-3 // σ²/s² above which the best is not known by its value
 
@@ -28,6 +29,23 @@ static void add_row(const tune_t *tune, rows_t *rows, int trial) {
     rows->data.own[row] = t->variance;
     rows->trial[row] = trial;
     rows->count[row] = 1;
+}
+
+// Failed trials count as the worst that worked: the model stays away from them, and sees no cliff
+// higher than it must be.
+static void add_failures(const tune_t *tune, int ended, rows_t *rows) {
+    double worst = -INFINITY;
+    int n = rows->data.n;
+    for (int row = 0; row < n; row++)
+        worst = fmax(worst, rows->data.y[row]);
+    for (int e = 0; n > 0 && e < ended; e++) {
+        if (tune->trials[tune->ended[e]].state != TRIAL_FAILED)
+            continue;
+        add_row(tune, rows, tune->ended[e]);
+        rows->data.share[rows->data.n - 1] = 1;
+        rows->data.y[rows->data.n - 1] = worst;
+        rows->data.own[rows->data.n - 1] = 0;
+    }
 }
 
 // Values as they are, repeated points averaged.
@@ -54,6 +72,7 @@ static void collect(const tune_t *tune, int ended, rows_t *rows) {
     }
     for (int row = 0; row < rows->data.n; row++)
         rows->data.share[row] = 1.0 / rows->count[row];
+    add_failures(tune, ended, rows);
     free(row_of);
 }
 
@@ -147,7 +166,8 @@ static double choose_lambda(const rows_t *raw, const double *theta) {
                   k + (size_t)n * (size_t)n);
     for (int i = 0; i < n; i++)
         diagonal[i] = exp(theta[data->frame->dims + 1]) * data->share[i];
-    bool factored = gp_factor(k, n, exp(theta[data->frame->dims]), diagonal) >= 0;
+    double *factor = k + (size_t)n * (size_t)n;
+    bool factored = gp_factor(k, n, exp(theta[data->frame->dims]), diagonal, factor) >= 0;
     for (size_t l = 0; factored && l < sizeof lambdas / sizeof *lambdas; l++) {
         warp_t warp;
         double likelihood = 0;
@@ -156,7 +176,7 @@ static double choose_lambda(const rows_t *raw, const double *theta) {
             y[i] = warp_apply(&warp, data->y[i]);
             likelihood += log(warp_slope(&warp, data->y[i]));
         }
-        linalg_solve_lower(k, n, n, y, 1, n);
+        linalg_solve_lower(factor, n, n, y, 1, n);
         likelihood -= 0.5 * n * log(linalg_dot(n, y, y));
         if (likelihood > best_likelihood) {
             best_likelihood = likelihood;
@@ -182,7 +202,7 @@ static void fit_warped(const tune_t *tune, model_t *model, const rows_t *raw, in
     rows_t rows;
     warp_init(&model->warp, lambda, raw->data.n, raw->data.y);
     collect(tune, ended, &rows);
-    thin(&rows, TUNE_ACTIVE_MAX);
+    thin(&rows, FIT_ROWS_MAX);
     bend_rows(&model->warp, &rows.data);
     gp_fit(&rows.data, model->theta, fresh);
     rows_release(&rows);
@@ -268,12 +288,15 @@ err_code_t view_init(tune_t *tune, view_t *view, err_t *err) {
     }
     const posterior_t *p = &view->posterior;
     view->mean = mem_alloc(sizeof *view->mean * (size_t)(data->n + 1));
+    int best = -1;
     for (int i = 0; i < data->n; i++) { // (K + D)α = y, so Kα = y − Dα
         double noise = p->sigma2 * data->share[i] + data->own[i] + p->jitter;
         view->mean[i] = data->y[i] - noise * p->alpha[i];
-        if (view->mean[i] < view->mean[view->best])
-            view->best = i;
+        bool worked = tune->trials[view->rows.trial[i]].state == TRIAL_DONE;
+        if (worked && (best < 0 || view->mean[i] < view->mean[best]))
+            best = i;
     }
+    view->best = best;
     return ERR_OK;
 }
 

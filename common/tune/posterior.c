@@ -15,9 +15,10 @@ static double *doubles(size_t a, size_t b) {
     return mem_alloc(sizeof(double) * (a * b + 1));
 }
 
-// Everything but the factor's and alpha's contents: the kernel of n observations and more points.
-static void prepare(posterior_t *p, const gp_data_t *data, const double *theta, int more,
-                    const double *x, int samples) {
+// Everything but the factor's and alpha's contents, for n observations and more points. Returns
+// their kernel (lower triangle), the caller's.
+static double *prepare(posterior_t *p, const gp_data_t *data, const double *theta, int more,
+                       const double *x, int samples) {
     const frame_t *frame = data->frame;
     size_t wide = (size_t)frame->wide, n = (size_t)data->n + (size_t)more;
     *p = (posterior_t){.frame = frame,
@@ -35,9 +36,9 @@ static void prepare(posterior_t *p, const gp_data_t *data, const double *theta, 
     posterior_scale(p, more, x, p->scaled + (size_t)data->n * wide);
     for (size_t i = 0; i < n; i++)
         p->norms[i] = linalg_dot((int)wide, p->scaled + i * wide, p->scaled + i * wide);
-    double *slope = doubles(n, n);
-    matern_square((int)wide, p->s2, (int)n, p->scaled, p->factored, slope);
-    free(slope);
+    double *kernel = doubles(n, n);
+    matern_square((int)wide, p->s2, (int)n, p->scaled, kernel, p->factored);
+    return kernel;
 }
 
 void posterior_scale(const posterior_t *p, int count, const double *wide, double *scaled) {
@@ -63,8 +64,8 @@ static double *noise_of(const posterior_t *p, const gp_data_t *data) {
     return noise;
 }
 
-static err_code_t factor(posterior_t *p, const double *diagonal, err_t *err) {
-    p->jitter = gp_factor(p->factored, p->n, p->s2, diagonal);
+static err_code_t factor(posterior_t *p, const double *kernel, const double *diagonal, err_t *err) {
+    p->jitter = gp_factor(kernel, p->n, p->s2, diagonal, p->factored);
     if (p->jitter >= 0)
         return ERR_OK;
     return err_set(err, ERR_INTERNAL, "the model's covariance of %d trials cannot be factored",
@@ -72,9 +73,9 @@ static err_code_t factor(posterior_t *p, const double *diagonal, err_t *err) {
 }
 
 err_code_t posterior_init(posterior_t *p, const gp_data_t *data, const double *theta, err_t *err) {
-    prepare(p, data, theta, 0, NULL, 1);
-    double *noise = noise_of(p, data);
-    err_code_t code = factor(p, noise, err);
+    double *kernel = prepare(p, data, theta, 0, NULL, 1), *noise = noise_of(p, data);
+    err_code_t code = factor(p, kernel, noise, err);
+    free(kernel);
     free(noise);
     if (code) {
         posterior_release(p);
@@ -112,102 +113,111 @@ static void draw_normals(const posterior_fantasy_t *wanted, uint32_t purpose, in
     free(sobol);
 }
 
+static void least_values(int n, int samples, const double *f, int first, double start,
+                         double *best) {
+    for (int s = 0; s < samples; s++) {
+        best[s] = start;
+        for (int i = first; i < n; i++) {
+            double value = f[(size_t)s * (size_t)n + (size_t)i];
+            best[s] = value < best[s] ? value : best[s];
+        }
+    }
+}
+
 // Without noise: L of all points is [Lₙ 0; P Lₚ]. The observations' whitened values are Lₙ⁻¹y; the
 // pending points' are standard normal by definition, and values are L times these.
-static err_code_t fantasise_pending(posterior_t *p, const posterior_fantasy_t *w, double *best,
-                                    err_t *err) {
+static err_code_t fantasise_pending(posterior_t *p, const posterior_fantasy_t *w,
+                                    const double *kernel, double *best, err_t *err) {
     const gp_data_t *data = w->data;
     int n = p->n, known = data->n, more = w->pending;
     double *noise = noise_of(p, data);
     for (int i = known; i < n; i++) // true values, but no better known than measured ones
         noise[i] = fmin(p->sigma2, 1e-6 * p->s2) + 1e-9 * p->s2;
-    err_code_t code = factor(p, noise, err);
+    err_code_t code = factor(p, kernel, noise, err);
     free(noise);
     if (code)
         return code;
-    double *white = doubles((size_t)known, 1);
-    double *normals = doubles((size_t)more, (size_t)p->samples);
+    size_t stride = (size_t)n, samples = (size_t)p->samples;
+    double *white = doubles((size_t)known, 1), *normals = doubles((size_t)more, samples);
+    double *f = doubles(stride, samples);
     memcpy(white, data->y, sizeof *white * (size_t)known);
     linalg_solve_lower(p->factored, known, n, white, 1, known);
     draw_normals(w, PURPOSE_FANTASY, more, p->samples, normals);
-    for (int s = 0; s < p->samples; s++) {
-        double *column = p->alpha + (size_t)s * (size_t)n;
+    for (size_t s = 0; s < samples; s++) {
+        double *column = p->alpha + s * stride;
         memcpy(column, white, sizeof *white * (size_t)known);
-        memcpy(column + known, normals + (size_t)s * (size_t)more, sizeof *normals * (size_t)more);
-        best[s] = w->least;
-        for (int i = known; i < n; i++) {
-            double value = 0;
-            for (int j = 0; j <= i; j++)
-                value += p->factored[(size_t)j * (size_t)n + (size_t)i] * column[j];
-            best[s] = value < best[s] ? value : best[s];
-        }
+        memcpy(column + known, normals + s * (size_t)more, sizeof *normals * (size_t)more);
     }
+    memcpy(f, p->alpha, sizeof *f * stride * samples);
+    linalg_lower_times(p->factored, n, n, f, p->samples, n);
+    least_values(n, p->samples, f, known, w->least, best);
     linalg_solve_upper(p->factored, n, n, p->alpha, p->samples, n);
     free(white);
     free(normals);
+    free(f);
     return ERR_OK;
 }
 
 // With noise: f = f₀ + K(K + Σ)⁻¹(y − f₀ − ε), f₀ = Lz from the prior, ε from the noise, so that
 // K⁻¹f = L⁻ᵀz + (K + Σ)⁻¹(y − f₀ − ε), the latter on the observations' rows only.
-static void sample_noisy(posterior_t *p, const posterior_t *given, const posterior_fantasy_t *w,
-                         const double *kernel, double *best) {
+static err_code_t fantasise_noisy(posterior_t *p, const posterior_fantasy_t *w,
+                                  const double *kernel, double *best, err_t *err) {
     const gp_data_t *data = w->data;
+    const posterior_t *given = w->given;
     size_t n = (size_t)p->n, known = (size_t)data->n, samples = (size_t)p->samples;
-    double *z = p->alpha, *residual = doubles(known, samples), *f = doubles(n, samples);
-    draw_normals(w, PURPOSE_PRIOR, p->n, p->samples, z);
-    draw_normals(w, PURPOSE_NOISE, data->n, p->samples, residual);
-    for (size_t s = 0; s < samples; s++)
-        for (size_t i = 0; i < known; i++) {
-            double prior = 0, noise = sqrt(p->sigma2 * data->share[i] + data->own[i]);
-            for (size_t j = 0; j <= i; j++)
-                prior += p->factored[j * n + i] * z[s * n + j];
-            residual[s * known + i] = data->y[i] - prior - noise * residual[s * known + i];
-        }
-    linalg_solve_upper(p->factored, p->n, p->n, p->alpha, p->samples, p->n);
-    linalg_solve_lower(given->factored, given->n, given->n, residual, p->samples, given->n);
-    linalg_solve_upper(given->factored, given->n, given->n, residual, p->samples, given->n);
-    for (size_t s = 0; s < samples; s++)
-        for (size_t i = 0; i < known; i++)
-            p->alpha[s * n + i] += residual[s * known + i];
-    linalg_symmetric(p->n, p->samples, kernel, p->n, p->alpha, p->n, f, p->n);
-    for (size_t s = 0; s < samples; s++) {
-        best[s] = INFINITY;
-        for (size_t i = 0; i < n; i++)
-            best[s] = f[s * n + i] < best[s] ? f[s * n + i] : best[s];
+    double *f = doubles(n, samples), *residual = doubles(known, samples);
+    for (size_t i = 0; i < n; i++)
+        f[i] = 1e-6 * p->s2; // samples are as smooth as the kernel: K alone is near singular
+    err_code_t code = factor(p, kernel, f, err);
+    if (code == ERR_OK) {
+        draw_normals(w, PURPOSE_PRIOR, p->n, p->samples, p->alpha);
+        draw_normals(w, PURPOSE_NOISE, data->n, p->samples, residual);
+        memcpy(f, p->alpha, sizeof *f * n * samples);
+        linalg_lower_times(p->factored, p->n, p->n, f, p->samples, p->n);
+        for (size_t s = 0; s < samples; s++)
+            for (size_t i = 0; i < known; i++) {
+                double *at = &residual[s * known + i];
+                double noise = sqrt(p->sigma2 * data->share[i] + data->own[i]);
+                *at = data->y[i] - f[s * n + i] - noise * *at;
+            }
+        linalg_solve_upper(p->factored, p->n, p->n, p->alpha, p->samples, p->n);
+        linalg_solve_lower(given->factored, given->n, given->n, residual, p->samples, given->n);
+        linalg_solve_upper(given->factored, given->n, given->n, residual, p->samples, given->n);
+        for (size_t s = 0; s < samples; s++)
+            for (size_t i = 0; i < known; i++)
+                p->alpha[s * n + i] += residual[s * known + i];
+        linalg_symmetric(p->n, p->samples, kernel, p->n, p->alpha, p->n, f, p->n);
+        least_values(p->n, p->samples, f, 0, INFINITY, best);
     }
     free(residual);
     free(f);
-}
-
-static err_code_t fantasise_noisy(posterior_t *p, const posterior_fantasy_t *w, double *best,
-                                  err_t *err) {
-    posterior_t given;
-    size_t n = (size_t)p->n;
-    double *kernel = doubles(n, n), *diagonal = doubles(n, 1);
-    memcpy(kernel, p->factored, sizeof *kernel * n * n);
-    for (size_t i = 0; i < n; i++)
-        diagonal[i] = 1e-6 * p->s2; // samples are as smooth as the kernel: K alone is near singular
-    err_code_t code = factor(p, diagonal, err);
-    if (code == ERR_OK && (code = posterior_init(&given, w->data, w->theta, err)) == ERR_OK) {
-        sample_noisy(p, &given, w, kernel, best);
-        posterior_release(&given);
-    }
-    free(kernel);
-    free(diagonal);
     return code;
 }
 
+static void copy(posterior_t *p, const posterior_t *from) {
+    size_t n = (size_t)from->n, samples = (size_t)from->samples, wide = (size_t)from->frame->wide;
+    *p = *from;
+    p->scaled = doubles(n, wide);
+    p->norms = doubles(n, 1);
+    p->factored = doubles(n, n);
+    p->alpha = doubles(n, samples);
+    memcpy(p->scaled, from->scaled, sizeof(double) * n * wide);
+    memcpy(p->norms, from->norms, sizeof(double) * n);
+    memcpy(p->factored, from->factored, sizeof(double) * n * n);
+    memcpy(p->alpha, from->alpha, sizeof(double) * n * samples);
+}
+
 err_code_t posterior_fantasise(posterior_t *p, const posterior_fantasy_t *w,
-                               double best[POSTERIOR_SAMPLES_MAX], err_t *err) {
+                               double best[POSTERIOR_SAMPLES], err_t *err) {
     if (w->pending == 0 && !w->noisy) {
         best[0] = w->least;
-        return posterior_init(p, w->data, w->theta, err);
+        copy(p, w->given);
+        return ERR_OK;
     }
-    int samples = w->noisy ? POSTERIOR_SAMPLES_MAX : POSTERIOR_SAMPLES_MAX / 2;
-    prepare(p, w->data, w->theta, w->pending, w->x, samples);
-    err_code_t code =
-        w->noisy ? fantasise_noisy(p, w, best, err) : fantasise_pending(p, w, best, err);
+    double *kernel = prepare(p, w->data, w->theta, w->pending, w->x, POSTERIOR_SAMPLES);
+    err_code_t code = w->noisy ? fantasise_noisy(p, w, kernel, best, err)
+                               : fantasise_pending(p, w, kernel, best, err);
+    free(kernel);
     if (code)
         posterior_release(p);
     return code;

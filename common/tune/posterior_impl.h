@@ -5,7 +5,7 @@
 
 #include "tune/gp_impl.h"
 
-#define POSTERIOR_SAMPLES_MAX 32
+#define POSTERIOR_SAMPLES 16
 
 typedef struct {
     const frame_t *frame;
@@ -32,6 +32,7 @@ err_code_t posterior_init(posterior_t *posterior, const gp_data_t *data, const d
 typedef struct {
     const gp_data_t *data;
     const double *theta;
+    const posterior_t *given; // of these
     int pending;
     const double *x;
     bool noisy;
@@ -40,7 +41,7 @@ typedef struct {
     uint32_t trial[2]; // these counters
 } posterior_fantasy_t;
 err_code_t posterior_fantasise(posterior_t *posterior, const posterior_fantasy_t *wanted,
-                               double best[POSTERIOR_SAMPLES_MAX], err_t *err);
+                               double best[POSTERIOR_SAMPLES], err_t *err);
 void posterior_release(posterior_t *posterior); // allows one that is all zeros
 
 // At count points z (scaled coordinates): mean[samples × count], column by point; variance[count]
@@ -55,7 +56,7 @@ void posterior_scale(const posterior_t *posterior, int count, const double *wide
 
 // One point, with what gradients need. work: 3n doubles.
 typedef struct {
-    double mean[POSTERIOR_SAMPLES_MAX], variance;
+    double mean[POSTERIOR_SAMPLES], variance;
     double *slope, *weights; // within work: kernel slopes; K⁻¹k
 } posterior_point_t;
 void posterior_point(const posterior_t *posterior, const double *z, double *work,

@@ -17,8 +17,9 @@
 #define SWEPT          3
 #define SWEEPS         4
 #define EVALUATIONS    60
-#define SCREEN_WORK    3e8 // rows² · candidates above which bounds choose who is looked at closely
-#define SCREEN_KEPT    192
+#define SIFTED         128  // candidates that are looked at closely
+#define BOUND_ROWS     300  // from so many rows on, sifted by bounds on their variance
+#define FEW_ROWS       300  // up to so many rows every start is climbed from, later half of them
 #define NEAR           1e-6 // in the unit cube: the same point but for rounding
 #define ENUMERATED_MAX 2048
 
@@ -77,7 +78,7 @@ static void pool_score(search_t *s, pool_t *pool, int first) {
     if (count <= 0)
         return;
     double *mean = mem_alloc(2 * sizeof *mean * (size_t)count), *variance = mean + count;
-    acquire_scores(&s->acquire, count, pool_wide(s, pool, first), false, pool->score + first, mean,
+    acquire_scores(&s->acquire, count, pool_wide(s, pool, first), pool->score + first, mean,
                    variance);
     for (int i = 0; i < count; i++) {
         double low = mean[i] - 2 * sqrt(variance[i]);
@@ -86,28 +87,38 @@ static void pool_score(search_t *s, pool_t *pool, int first) {
     free(mean);
 }
 
-static void pool_swap(const search_t *s, pool_t *pool, int i, int j) {
-    double *a[] = {pool_point(s, pool, i), pool_wide(s, pool, i), &pool->score[i]};
-    double *b[] = {pool_point(s, pool, j), pool_wide(s, pool, j), &pool->score[j]};
-    int sizes[] = {s->tune->space.count, s->frame->wide, 1};
-    for (int k = 0; k < 3; k++)
-        for (int c = 0; c < sizes[k]; c++) {
-            double kept = a[k][c];
-            a[k][c] = b[k][c];
-            b[k][c] = kept;
-        }
+typedef struct {
+    double score;
+    int at;
+} scored_t;
+
+static int by_score(const void *a, const void *b) {
+    const scored_t *i = a, *j = b;
+    if (i->score != j->score)
+        return i->score > j->score ? -1 : 1;
+    return i->at - j->at;
 }
 
-// The best `count` come first, in order. Of equals the first wins.
-static void pool_lead(const search_t *s, pool_t *pool, int count) {
-    for (int i = 0; i < count && i < pool->count; i++) {
-        int best = i;
-        for (int j = i + 1; j < pool->count; j++)
-            if (pool->score[j] > pool->score[best])
-                best = j;
-        if (best != i)
-            pool_swap(s, pool, i, best);
+// Best first. Of equals the first stays first.
+static void pool_sort(const search_t *s, pool_t *pool) {
+    scored_t *order = mem_alloc(sizeof *order * (size_t)(pool->count + 1));
+    pool_t sorted;
+    for (int i = 0; i < pool->count; i++)
+        order[i] = (scored_t){pool->score[i], i};
+    qsort(order, (size_t)pool->count, sizeof *order, by_score);
+    pool_init(&sorted, s->tune, pool->capacity);
+    sorted.count = pool->count;
+    for (int i = 0; i < pool->count; i++) {
+        int from = order[i].at;
+        memcpy(pool_point(s, &sorted, i), pool_point(s, pool, from),
+               sizeof(double) * (size_t)s->tune->space.count);
+        memcpy(pool_wide(s, &sorted, i), pool_wide(s, pool, from),
+               sizeof(double) * (size_t)s->frame->wide);
+        sorted.score[i] = order[i].score;
     }
+    free(order);
+    pool_release(pool);
+    *pool = sorted;
 }
 
 // ---- candidates ----
@@ -202,12 +213,10 @@ static void gather(search_t *s, pool_t *pool) {
     pool_init(pool, s->tune, SOBOL_COUNT + PERTURB_COUNT);
     add_sobol(s, pool);
     add_perturbed(s, pool);
-    double n = s->acquire.objective.n;
-    if (n * n * pool->count > SCREEN_WORK) {
-        acquire_scores(&s->acquire, pool->count, pool->wide, true, pool->score, NULL, NULL);
-        pool_lead(s, pool, SCREEN_KEPT);
-        pool->count = SCREEN_KEPT;
-    }
+    bool bound = s->acquire.objective.n >= BOUND_ROWS;
+    acquire_sift(&s->acquire, pool->count, pool->wide, bound, pool->score);
+    pool_sort(s, pool);
+    pool->count = SIFTED;
     pool_score(s, pool, 0);
 }
 
@@ -288,7 +297,7 @@ static void sweep(search_t *s, pool_t *pool, int i) {
         pool_init(&near, s->tune, TUNE_PARAMETERS_MAX * TUNE_CHOICES_MAX);
         add_neighbours(s, &near, point);
         pool_score(s, &near, 0);
-        pool_lead(s, &near, 1);
+        pool_sort(s, &near);
         bool better = near.count > 0 && near.score[0] > pool->score[i] + 1e-9;
         if (better) {
             bool word = false;
@@ -300,8 +309,7 @@ static void sweep(search_t *s, pool_t *pool, int i) {
             if (word)
                 climb(s, point);
             frame_widen(s->frame, point, pool_wide(s, pool, i));
-            acquire_scores(&s->acquire, 1, pool_wide(s, pool, i), false, &pool->score[i], NULL,
-                           NULL);
+            acquire_scores(&s->acquire, 1, pool_wide(s, pool, i), &pool->score[i], NULL, NULL);
         }
         pool_release(&near);
         if (!better)
@@ -312,8 +320,9 @@ static void sweep(search_t *s, pool_t *pool, int i) {
 // The best candidates that are not much alike go into `starts`.
 static void choose_starts(const search_t *s, pool_t *pool, pool_t *starts) {
     const posterior_t *p = &s->acquire.objective;
-    pool_lead(s, pool, 8 * STARTS);
-    for (int i = 0; i < pool->count && i < 8 * STARTS && starts->count < STARTS; i++) {
+    int most = p->n <= FEW_ROWS ? STARTS : STARTS / 2;
+    pool_sort(s, pool);
+    for (int i = 0; i < pool->count && i < 8 * STARTS && starts->count < most; i++) {
         bool alike = false;
         for (int j = 0; j < starts->count; j++) {
             double distance2 = 0;
@@ -329,7 +338,7 @@ static void choose_starts(const search_t *s, pool_t *pool, pool_t *starts) {
 }
 
 static bool first_unknown(search_t *s, pool_t *pool, double *point, double *score) {
-    pool_lead(s, pool, pool->count < 64 ? pool->count : 64);
+    pool_sort(s, pool);
     for (int i = 0; i < pool->count; i++) {
         if (study_knows(s->tune, pool_point(s, pool, i)))
             continue;
@@ -353,7 +362,7 @@ static bool climb_and_choose(search_t *s, double *point, double *score) {
         pool_add(s, &ends, end);
     }
     pool_score(s, &ends, 0);
-    pool_lead(s, &ends, SWEPT);
+    pool_sort(s, &ends);
     for (int i = 0; i < SWEPT && i < ends.count; i++)
         sweep(s, &ends, i);
     bool found = first_unknown(s, &ends, point, score) || first_unknown(s, &pool, point, score);
@@ -379,6 +388,7 @@ static err_code_t prepare(search_t *s, err_t *err) {
     const tune_t *tune = s->tune;
     posterior_fantasy_t wanted = {.data = &s->view->rows.data,
                                   .theta = tune->model.theta,
+                                  .given = &s->view->posterior,
                                   .noisy = model_noisy(tune),
                                   .least = s->view->mean[s->view->best],
                                   .key = tune->config.seed,

@@ -47,7 +47,7 @@ static bool read_number(part_t part, double *value) {
     if (part.size == 0 || part.size >= sizeof text)
         return false;
     for (size_t i = 0; i < part.size; i++)
-        if (!memchr("0123456789+-.eE", part.at[i], 15))
+        if (part.at[i] == 0 || !strchr("0123456789+-.eE", part.at[i]))
             return false;
     snprintf(text, sizeof text, "%.*s", (int)part.size, part.at);
     *value = strtod(text, &end) + 0.0;

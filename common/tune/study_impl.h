@@ -43,7 +43,7 @@ struct tune {
     model_t model;
 };
 
-// One observation per distinct point; those with noise of their own stay apart.
+// One observation per distinct point; those with noise of their own, and failures, stay apart.
 typedef struct {
     gp_data_t data;
     int *trial; // of each row, its first
@@ -66,7 +66,7 @@ typedef struct {
     rows_t rows;
     posterior_t posterior;
     double *mean; // of each row
-    int best;     // row of the least mean
+    int best;     // row of the least mean among trials that worked
 } view_t;
 err_code_t view_init(tune_t *tune, view_t *view, err_t *err); // the model must be up to date
 void view_release(view_t *view);
