@@ -96,7 +96,7 @@ static void put_need(buf_t *out, const proto_field_t *field) {
         buf_puts(out, "**required**");
     else if (field->kind == PROTO_STR && field->text && field->text[0])
         buf_printf(out, "`\"%s\"`", field->text);
-    else if (field->kind == PROTO_U64 || field->kind == PROTO_F64)
+    else if (field->kind == PROTO_U64 || (field->kind == PROTO_F64 && field->number <= field->max))
         put_number(out, field->number);
     else if (field->kind == PROTO_BOOL)
         buf_puts(out, field->number != 0 ? "true" : "false");
@@ -131,6 +131,8 @@ static void put_way(buf_t *out, const proto_message_t *about) {
                                        [PROTO_BY_GATEWAY] = "gateway →",
                                        [PROTO_BY_BLOB_CLIENT] = "client or worker → blobs",
                                        [PROTO_BY_BLOBS] = "blobs →",
+                                       [PROTO_BY_STUDY_CLIENT] = "client → studies",
+                                       [PROTO_BY_STUDIES] = "studies →",
                                        [PROTO_BY_ADMIN] = "anybody → the service's own socket",
                                        [PROTO_BY_ANY] = "anybody →",
                                        [PROTO_BY_PART] = "",
@@ -166,6 +168,8 @@ static const char *heading_of(proto_sender_t sender) {
         return "## Reference: the gateway";
     case PROTO_BY_BLOB_CLIENT:
         return "## Reference: blobs";
+    case PROTO_BY_STUDY_CLIENT:
+        return "## Reference: studies";
     case PROTO_BY_ADMIN:
         return "## Reference: every service's own socket";
     case PROTO_BY_ANY:

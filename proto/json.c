@@ -92,8 +92,8 @@ static json_t *field_json(const proto_field_t *field, const void *at) {
     }
     case PROTO_U64:
         return json_integer((json_int_t) * (const uint64_t *)at);
-    case PROTO_F64:
-        return json_real(*(const double *)at);
+    case PROTO_F64: // above its range: a default that says that there is none
+        return *(const double *)at > field->max ? json_null() : json_real(*(const double *)at);
     case PROTO_BOOL:
         return json_boolean(*(const bool *)at);
     case PROTO_BIN:

@@ -148,13 +148,15 @@ static bool in_home_file(const char *key) {
 
 static bool in_stack_file(const char *key) {
     return strcmp(key, "dispatcher") == 0 || strcmp(key, "gateway") == 0 ||
-           strcmp(key, "blobs") == 0 || strcmp(key, "client_key") == 0;
+           strcmp(key, "blobs") == 0 || strcmp(key, "studies") == 0 ||
+           strcmp(key, "client_key") == 0;
 }
 
 static err_code_t unknown_key(const char *where, const char *key, takes_fn takes, err_t *err) {
     err_set(err, ERR_USAGE, "%s: unknown setting '%s'", where, key);
     if (takes == in_stack_file)
-        return err_remedy(err, "the file of a stack has dispatcher, gateway, blobs, client_key");
+        return err_remedy(err, "the file of a stack has dispatcher, gateway, blobs, studies, "
+                               "client_key");
     if (strcmp(key, "stack") == 0)
         return err_remedy(err, "`inkling stack use NAME` makes a stack the command line's");
     return err_remedy(err, "`inkling help up` or `inkling-dispatcher --help` lists the settings");
@@ -226,6 +228,17 @@ static err_code_t check_complete(const conf_t *conf, const char *path, err_t *er
                       conf->stack);
 }
 
+// Files of stacks that were added before there was a studies service do not tell its address.
+static void derive_studies(conf_t *conf) {
+    const char *colon = strrchr(conf->dispatcher, ':');
+    long port = colon ? strtol(colon + 1, NULL, 10) : 0;
+    if (port < 1)
+        return;
+    free(conf->studies);
+    conf->studies =
+        mem_format("%.*s:%ld", (int)(colon - conf->dispatcher), conf->dispatcher, port + 3);
+}
+
 static err_code_t no_such_stack(const conf_t *conf, bool given, err_t *err) {
     err_set(err, ERR_NOT_FOUND, "there is no stack '%s' under %s/stacks", conf->stack, conf->home);
     if (!given)
@@ -243,7 +256,8 @@ static err_code_t read_stack_file(conf_t *conf, bool given, err_t *err) {
     if (code)
         return code;
     char *path = conf_stack_path(conf->home, conf->stack, "");
-    char **places[] = {&conf->dispatcher, &conf->gateway, &conf->blobs, &conf->client_key};
+    char **places[] = {&conf->dispatcher, &conf->gateway, &conf->blobs, &conf->studies,
+                       &conf->client_key};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         set_text(places[i], "");
     free(conf->files);
@@ -253,6 +267,8 @@ static err_code_t read_stack_file(conf_t *conf, bool given, err_t *err) {
         no_such_stack(conf, given, err);
     if (code == ERR_OK)
         code = check_complete(conf, path, err);
+    if (code == ERR_OK && !conf->studies[0])
+        derive_studies(conf);
     if (code == ERR_OK && conf->client_key[0] && conf->client_key[0] != '/') {
         char *key = conf_stack_path(conf->home, conf->client_key, "");
         free(conf->client_key);
@@ -401,6 +417,7 @@ static err_code_t fill_places(conf_t *conf, err_t *err) {
     fill_place(&conf->dispatcher, conf_endpoint(home, "dispatcher"));
     fill_place(&conf->gateway, conf_endpoint(home, "gateway"));
     fill_place(&conf->blobs, conf_endpoint(home, "blobs"));
+    fill_place(&conf->studies, conf_endpoint(home, "studies"));
     fill_place(&conf->redis, fs_join(run, "redis.sock"));
     fill_place(&conf->files, fs_join(home, "files"));
     fill_place(&conf->keys, fs_join(home, "keys"));

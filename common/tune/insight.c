@@ -59,7 +59,9 @@ double tune_noise(tune_t *tune) {
     return noise_at_best(tune);
 }
 
-bool tune_should_stop(const tune_t *tune) {
+bool tune_should_stop(tune_t *tune) {
+    linalg_single_thread();
+    model_update(tune); // else the answer would depend on when the model was last asked
     double enough = 0.5 * noise_at_best(tune);
     enough = tune->config.tolerance > enough ? tune->config.tolerance : enough;
     int run = 0;

@@ -89,7 +89,7 @@ err_code_t tune_forget(tune_t *tune, uint64_t trial, err_t *err);
 
 // True once the last TUNE_STOP_RUN modelled suggestions each had `left` below the tolerance, or
 // below half the noise's standard deviation.
-bool tune_should_stop(const tune_t *tune);
+bool tune_should_stop(tune_t *tune);
 
 // ---- what the study has learnt ----
 

@@ -253,7 +253,7 @@ static err_code_t read_option(call_t *call, const char *text, const char *next, 
 
 // May stand before the command, where only what all commands take is known.
 static bool global_takes_value(const char *arg) {
-    return verb_in_list("--home --stack --dispatcher --gateway --blobs --files", arg);
+    return verb_in_list("--home --stack --dispatcher --gateway --blobs --studies --files", arg);
 }
 
 // Index of the first argument from `from` on that is no option; count if there is none.

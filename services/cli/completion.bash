@@ -16,6 +16,7 @@ _inkling_names() { # WHAT [--home DIR …]
     *DATASET* | --dataset) "${COMP_WORDS[0]}" completion datasets "$@" 2>/dev/null ;;
     *MODEL* | --model | --init) "${COMP_WORDS[0]}" completion models "$@" 2>/dev/null ;;
     STACK | --stack) "${COMP_WORDS[0]}" completion stacks "$@" 2>/dev/null ;;
+    STUDY) "${COMP_WORDS[0]}" completion studies "$@" 2>/dev/null ;;
     ID) "${COMP_WORDS[0]}" completion jobs "$@" 2>/dev/null ;;
     esac
 }
@@ -44,9 +45,9 @@ _inkling() {
         if [[ -n $skip ]]; then
             [[ $skip == value ]] || place+=("$skip" "$word")
             skip=""
-        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|files) ]]; then
+        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|studies|files) ]]; then
             skip=$word
-        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|files)=* ]]; then
+        elif [[ $word == --@(home|stack|dispatcher|gateway|blobs|studies|files)=* ]]; then
             place+=("$word")
         elif [[ $word == -* ]]; then
             [[ $word == *=* || " ${_inkling_flags[${verb:-help}]-} " == *" $word "* ]] || skip=value

@@ -70,6 +70,16 @@ static void put_script(buf_t *out) {
 
 // --- Names that the stack knows
 
+static err_code_t put_studies(cli_t *cli, buf_t *out, err_t *err) {
+    proto_study_list_t question = {0};
+    proto_studies_t answer;
+    err_code_t code =
+        cli_ask_once(cli, PROTO_study_list, &question, PROTO_studies, &answer, NAMES_MS, err);
+    for (size_t i = 0; code == ERR_OK && i < answer.studies.count; i++)
+        buf_printf(out, "%s\n", answer.studies.items[i].study);
+    return code;
+}
+
 static err_code_t put_datasets(cli_t *cli, buf_t *out, err_t *err) {
     proto_dataset_list_t question = {0};
     proto_datasets_t answer;
@@ -121,6 +131,8 @@ err_code_t verb_completion(cli_t *cli, int *exit_code, err_t *err) {
         code = put_models(cli, &text, err);
     } else if (strcmp(what, "jobs") == 0) {
         code = put_jobs(cli, &text, err);
+    } else if (strcmp(what, "studies") == 0) {
+        code = put_studies(cli, &text, err);
     } else if (strcmp(what, "stacks") == 0) {
         stacks_complete(cli->conf.home, &text);
     } else {

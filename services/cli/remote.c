@@ -20,7 +20,9 @@ static bool ping(remote_service_t *service, const char *endpoints, client_t **cl
     char called[32];
     err_t err;
     snprintf(called, sizeof called, "the %s%s", service->name,
-             strcmp(service->name, "blobs") == 0 ? " service" : "");
+             strcmp(service->name, "blobs") == 0 || strcmp(service->name, "studies") == 0
+                 ? " service"
+                 : "");
     err_code_t code = client_new(endpoints, called, client, &err);
     if (code == ERR_OK)
         code = client_request(*client, PROTO_ping, &question, NULL, 0, PROTO_pong, pong, arena,
@@ -75,8 +77,8 @@ static void ask_dispatcher(remote_t *remote, const char *endpoints, int64_t pati
 }
 
 void remote_ask(const conf_t *conf, int count, int64_t patience_ms, remote_t *remote) {
-    static const char *const names[] = {"dispatcher", "gateway", "blobs"};
-    const char *const endpoints[] = {conf->dispatcher, conf->gateway, conf->blobs};
+    static const char *const names[] = {"dispatcher", "gateway", "blobs", "studies"};
+    const char *const endpoints[] = {conf->dispatcher, conf->gateway, conf->blobs, conf->studies};
     err_t err;
     err_code_t code = conf->client_key[0] ? bus_keys_connect(conf->client_key, &err) : ERR_OK;
     *remote = (remote_t){.workers = -1};

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-enum { REMOTE_DISPATCHER, REMOTE_GATEWAY, REMOTE_BLOBS, REMOTE_COUNT };
+enum { REMOTE_DISPATCHER, REMOTE_GATEWAY, REMOTE_BLOBS, REMOTE_STUDIES, REMOTE_COUNT };
 
 typedef struct {
     const char *name;   // "dispatcher"

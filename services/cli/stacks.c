@@ -65,7 +65,7 @@ static err_code_t derive_address(const char *dispatcher, int above, char **addre
     if (port + above > PORT_MAX) {
         err_set(err, ERR_USAGE, "there is no port %ld, %d above that of %s", port + above, above,
                 dispatcher);
-        return err_remedy(err, "give the addresses with --gateway and --blobs");
+        return err_remedy(err, "give the addresses with --gateway, --blobs and --studies");
     }
     *address = mem_format("%.*s:%ld", (int)host_size, dispatcher, port + above);
     return ERR_OK;
@@ -75,9 +75,10 @@ static err_code_t derive_address(const char *dispatcher, int above, char **addre
 
 static err_code_t write_stack(const conf_t *conf, bool has_key, err_t *err) {
     char *path = conf_stack_path(conf->home, conf->stack, "");
-    char *text = mem_format("dispatcher = %s\ngateway = %s\nblobs = %s\n%s%s%s", conf->dispatcher,
-                            conf->gateway, conf->blobs, has_key ? "client_key = " : "",
-                            has_key ? conf->stack : "", has_key ? ".key\n" : "");
+    char *text = mem_format("dispatcher = %s\ngateway = %s\nblobs = %s\nstudies = %s\n%s%s%s",
+                            conf->dispatcher, conf->gateway, conf->blobs, conf->studies,
+                            has_key ? "client_key = " : "", has_key ? conf->stack : "",
+                            has_key ? ".key\n" : "");
     err_code_t code = fs_write(path, text, strlen(text), err);
     free(text);
     free(path);
@@ -117,6 +118,7 @@ static err_code_t describe(const cli_t *cli, conf_t *conf, err_t *err) {
     conf->home = mem_dup(cli->conf.home);
     conf->client_key = key ? cli_absolute(key) : mem_dup("");
     const char *gateway = call_text(call, "gateway"), *blobs = call_text(call, "blobs");
+    const char *studies = call_text(call, "studies");
     err_code_t code = take_address(dispatcher, &conf->dispatcher, err);
     if (code == ERR_OK)
         code = gateway ? take_address(gateway, &conf->gateway, err)
@@ -124,6 +126,9 @@ static err_code_t describe(const cli_t *cli, conf_t *conf, err_t *err) {
     if (code == ERR_OK)
         code = blobs ? take_address(blobs, &conf->blobs, err)
                      : derive_address(dispatcher, 2, &conf->blobs, err);
+    if (code == ERR_OK)
+        code = studies ? take_address(studies, &conf->studies, err)
+                       : derive_address(dispatcher, 3, &conf->studies, err);
     sec_client_t client;
     if (code == ERR_OK && key)
         code = sec_client(conf->client_key, &client, err);
@@ -142,10 +147,11 @@ static void warn_of_missing(const remote_t *remote) {
 static void tell_added(const conf_t *conf, const remote_t *remote) {
     char *key = conf_stack_path(conf->home, conf->stack, ".key");
     if (say_is_json())
-        say_json(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "stack", conf->stack, "dispatcher",
-                           conf->dispatcher, "gateway", conf->gateway, "blobs", conf->blobs,
-                           "client_key", conf->client_key[0] ? say_json_text(key) : json_null(),
-                           "services", remote_json(remote)));
+        say_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "stack", conf->stack,
+                           "dispatcher", conf->dispatcher, "gateway", conf->gateway, "blobs",
+                           conf->blobs, "studies", conf->studies, "client_key",
+                           conf->client_key[0] ? say_json_text(key) : json_null(), "services",
+                           remote_json(remote)));
     else
         printf("%s is known: `inkling stack use %s` makes it the one that commands are about, and "
                "--stack %s for one command\n",
@@ -222,11 +228,13 @@ static json_t *describe_listed(const conf_t *conf, const char *name, bool curren
         remote_ask(conf, REMOTE_DISPATCHER + 1, LOOK_MS, &remote);
     const char *detail = remote_detail(dispatcher);
     bool read = !unread->code;
-    return json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:o}", "name", name, "dispatcher",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "name", name, "dispatcher",
                      read ? say_json_text(conf->dispatcher) : json_null(), "gateway",
                      read ? say_json_text(conf->gateway) : json_null(), "blobs",
-                     read ? say_json_text(conf->blobs) : json_null(), "current", current, "answers",
-                     dispatcher->answers, "detail", *detail ? say_json_text(detail) : json_null());
+                     read ? say_json_text(conf->blobs) : json_null(), "studies",
+                     read ? say_json_text(conf->studies) : json_null(), "current", current,
+                     "answers", dispatcher->answers, "detail",
+                     *detail ? say_json_text(detail) : json_null());
 }
 
 static void print_listed(const json_t *list) {

@@ -71,7 +71,7 @@ static bool takes_setting(const verb_t *verb, const char *name) {
         return strcmp(name, "home") == 0;
     if (strcmp(name, "stack") == 0)
         return !verb_is_local(verb);
-    return verb_in_list("home dispatcher gateway blobs files", name);
+    return verb_in_list("home dispatcher gateway blobs studies files", name);
 }
 
 bool verb_is_local(const verb_t *verb) {

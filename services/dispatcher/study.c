@@ -13,7 +13,7 @@
 
 static err_code_t none_such(const char *name, err_t *err) {
     err_set(err, ERR_NOT_FOUND, "there is no study %s", name);
-    return err_remedy(err, "`inkling studies` lists what there is");
+    return err_remedy(err, "`inkling study list` lists what there is");
 }
 
 static item_t *study_item(script_t script, const request_t *from, item_fn done, const char *name) {

@@ -112,7 +112,7 @@ class Compose(unittest.TestCase):
         for service in ("trainer", "dispatcher", "redis"):
             self.assertEqual(self.host.ask("job", "show", job)["state"], "running", service)
             self.restart(service)
-        for service in ("blobs", "ingest", "gateway"):
+        for service in ("blobs", "studies", "ingest", "gateway"):
             self.restart(service)
         followed = self.host.ask("job", "follow", job)
         self.assertEqual(followed["weights_sha256"], self.undisturbed["weights_sha256"])

@@ -154,7 +154,7 @@ class Trainers(StackTest):
         cls.stack.ask("keys", "init")
         cls.key = cls.stack.ask("keys", "client", "nodes", "--file", cls.stack.path("nodes.key"))["file"]
         cls.address = f"tcp://127.0.0.1:{port}"
-        for above, service in enumerate(("dispatcher", "gateway", "blobs")):
+        for above, service in enumerate(("dispatcher", "gateway", "blobs", "studies")):
             cls.stack.environ[f"INKLING_{service.upper()}_LISTEN"] = f"tcp://127.0.0.1:{port + above}"
 
     @classmethod

@@ -26,7 +26,7 @@ class Stacks(StackTest):
         cls.address = f"tcp://127.0.0.1:{cls.port}"
         cls.stack.ask("keys", "init")
         cls.key = cls.make_key(cls.stack, "laptop")
-        for above, service in enumerate(("dispatcher", "gateway", "blobs")):
+        for above, service in enumerate(("dispatcher", "gateway", "blobs", "studies")):
             cls.stack.environ[f"INKLING_{service.upper()}_LISTEN"] = f"tcp://127.0.0.1:{cls.port + above}"
 
     @staticmethod
@@ -58,6 +58,7 @@ class Stacks(StackTest):
         added = self.add()
         self.assertEqual(added["gateway"], f"tcp://127.0.0.1:{self.port + 1}")
         self.assertEqual(added["blobs"], f"tcp://127.0.0.1:{self.port + 2}")
+        self.assertEqual(added["studies"], f"tcp://127.0.0.1:{self.port + 3}")
         copy = added["client_key"]
         self.assertEqual(stat.S_IMODE(os.stat(copy).st_mode), 0o600)
         for words in (("workers", "--stack", "lab"), ("--stack", "lab", "workers")):
@@ -91,7 +92,7 @@ class Stacks(StackTest):
         self.add()
         status = self.client.ask("status", "--stack", "lab")
         self.assertEqual({service["name"]: service["ready"] for service in status["services"]},
-                         {"dispatcher": True, "gateway": True, "blobs": True})
+                         {"dispatcher": True, "gateway": True, "blobs": True, "studies": True})
         self.assertEqual((status["stack"], status["ready"], status["workers"]), ("lab", True, 3))
         code, out, _ = self.client.run("status", "--stack", "lab")
         self.assertEqual(code, 0)
@@ -122,7 +123,7 @@ class Stacks(StackTest):
             plain.up()
             address = plain.environ["INKLING_DISPATCHER_LISTEN"]
             code, out, err = self.client.run("stack", "add", "plain", address, "--gateway", "tcp://127.0.0.1:1",
-                                             "--blobs", "tcp://127.0.0.1:2")
+                                             "--blobs", "tcp://127.0.0.1:2", "--studies", "tcp://127.0.0.1:3")
             self.assertEqual(code, 0, err)
             self.assertIn("plain is known", out)
             for address in ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2"):  # do not answer: told, and no reason to refuse

@@ -94,6 +94,7 @@ void ending_tidy(const char *home) {
     remove_socket(run, "redis", "sock");
     remove_socket(run, "dispatcher", "sock");
     remove_socket(run, "blobs", "sock");
+    remove_socket(run, "studies", "sock");
     remove_socket(run, "gateway", "sock");
     if (strncmp(run, home, strlen(home)) != 0)
         (void)rmdir(run); // not if somebody has put something there

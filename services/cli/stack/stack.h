@@ -23,6 +23,7 @@
     X("redis", "redis-server", 0, 15000)                                                           \
     X("dispatcher", "inkling-dispatcher", 1, 10000)                                                \
     X("blobs", "inkling-blobs", 2, 10000)                                                          \
+    X("studies", "inkling-studies", 2, 10000)                                                      \
     X("ingest-0", "inkling-ingest", 2, 45000)                                                      \
     X("trainer-0", "inkling-trainer", 2, 45000)                                                    \
     X("tuner-0", "inkling-tuner", 2, 45000)                                                        \

@@ -12,6 +12,7 @@ case $2 in
 datasets) printf '%s\n' faces figures other ;;
 models) printf '%s\n' faces faces@1 faces@2 old ;;
 jobs) printf '%s\n' 12 13 21 ;;
+studies) printf '%s\n' mine other ;;
 esac
 STUB
 chmod +x "$folder/inkling"
@@ -34,9 +35,10 @@ expect() { # LINE WORDS…: pressing tab at the end of LINE offers exactly WORDS
 }
 
 COMP_WORDBREAKS=$' \t\n"\'><=;|&(:@'
-expect "inkling st" status stack
+expect "inkling st" status study stack
 expect "inkling dow" down
 expect "inkling job c" cancel
+expect "inkling study show m" mine
 expect "inkling job show " 12 13 21
 expect "inkling job show 1" 12 13
 expect "inkling train f" faces figures
@@ -52,10 +54,10 @@ expect "inkling classify --model fac" faces faces@1 faces@2
 expect "inkling classify a.jpg b" # files: bash's own part
 expect "inkling ingest --detach --fit cr" crop
 expect "inkling help mod" models model
-expect "inkling completion " bash datasets models jobs stacks
+expect "inkling completion " bash datasets models jobs studies stacks
 expect "inkling completion d" datasets
 expect "inkling stack " add list use rm
-expect "inkling worker " trainer ingest
+expect "inkling worker " trainer ingest tuner
 expect "inkling compl" completion
 expect "inkling help compl" completion
 expect "inkling frobnicate "

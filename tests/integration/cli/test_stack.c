@@ -24,9 +24,9 @@
 
 #define LIMIT_MS 60000 // for the supervisor to mend something: much less where nothing else runs
 
-static const char *const names[] = {"dispatcher", "blobs",   "ingest-0",
+static const char *const names[] = {"dispatcher", "blobs",   "studies",  "ingest-0",
                                     "trainer-0",  "tuner-0", "gateway-0"};
-enum { SERVICES = 6, PROCESSES = 8 };
+enum { SERVICES = 7, PROCESSES = 9 };
 
 static char home[RUN_HOME_SIZE];
 

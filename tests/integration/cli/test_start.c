@@ -17,8 +17,9 @@
 #include <unistd.h>
 
 static const char *const siblings[] = {
-    "inkling-dispatcher", "inkling-blobs",   "inkling-tuner",          "inkling-gateway",
-    "inkling-ingest",     "inkling-trainer", "inkling-ingest-decoder", "inkling-trainer-engine"};
+    "inkling-dispatcher", "inkling-blobs",          "inkling-studies",
+    "inkling-tuner",      "inkling-gateway",        "inkling-ingest",
+    "inkling-trainer",    "inkling-ingest-decoder", "inkling-trainer-engine"};
 
 static char home[RUN_HOME_SIZE], bin[RUN_HOME_SIZE];
 
@@ -68,7 +69,7 @@ static void expect_nothing_left(void) {
     const run_t *status = expect(4, home, "status", "--json");
     assert_true(json_is_null(run_at(status->json, "supervisor/pid")));
     assert_true(json_is_null(run_at(status->json, "redis/pid")));
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 7; i++) {
         char path[64];
         snprintf(path, sizeof path, "services/%d/pid", i);
         assert_true(json_is_null(run_at(status->json, path)));
@@ -136,7 +137,7 @@ static void a_service_may_need_a_second_try(void **state) {
              real, home);
     put_script("inkling-trainer", script);
     const run_t *up = expect(0, home, "up", "--detach", "--json");
-    assert_int_equal(run_number_at(up->json, "services/3/restarts"), 1);
+    assert_int_equal(run_number_at(up->json, "services/4/restarts"), 1);
     free(real);
 }
 

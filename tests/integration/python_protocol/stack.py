@@ -18,6 +18,7 @@ class Stack:
         self.processes = {}
         self.dispatcher = f"ipc://{self.run}/dispatcher.sock"
         self.gateway = f"ipc://{self.run}/gateway.sock"
+        self.studies = f"ipc://{self.run}/studies.sock"
 
     def start(self, name, program=None, *arguments):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("INKLING_")}

@@ -202,7 +202,7 @@ class ThePage(Scene):
     def setUp(self):
         super().setUp()
         self.examples = write_examples(self.stack.home)
-        self.assertEqual(sorted(self.examples), ["classify.py", "reverse.py", "shout.py", "submit.py"])
+        self.assertEqual(sorted(self.examples), ["classify.py", "reverse.py", "shout.py", "submit.py", "tune.py"])
 
     def example(self, name, *arguments):
         process = subprocess.Popen([sys.executable, "-B", self.examples[name], *arguments], text=True,
@@ -268,6 +268,34 @@ class ThePage(Scene):
         self.assertEqual(code, 1)
         self.assertRegex(output, r"(?s)^\S+1\.jpg (photos|comics) .*text\.jpg error ")
         self.assertIn("NOT_FOUND", self.classified(image, "nobody")[1])
+
+    def test_tune_goes_on_where_it_was(self):
+        self.stack.start("studies")
+        self.stack.await_ready("studies")
+        studies = Client(self.stack.studies)
+        self.addCleanup(studies.close)
+
+        def count():
+            try:
+                return studies.ask("study.show", {"study": "mine", "limit": 0})["count"]
+            except Refused:  # it is not there yet
+                return 0
+
+        first = self.example("tune.py", self.stack.studies, "mine", "40")
+        await_true("some trials", lambda: count() >= 10)
+        first.kill()
+        self.stack.kill("studies")
+        second = self.example("tune.py", self.stack.studies, "mine", "40")
+        self.stack.start("studies")
+        output, _ = second.communicate(timeout=120)
+        self.assertEqual(second.returncode, 0, output)
+        self.assertLess(json.loads(output)["value"], 0.13)
+        states = [trial["state"] for trial in studies.ask("study.show", {"study": "mine"})["trials"]]
+        self.assertEqual(len(states), 40)
+        self.assertNotIn("running", states)
+        studies.ask("study.stop", {"study": "mine"})
+        output, _ = self.example("tune.py", self.stack.studies, "mine", "44").communicate(timeout=60)
+        self.assertIn("stopped: ", output)
 
     def classified(self, image, model="", *more):
         process = self.example("classify.py", self.stack.gateway, model, image, *more)

@@ -13,11 +13,14 @@
 
 static void check_field(const proto_message_t *about, const proto_field_t *field) {
     bool ranged = field->kind != PROTO_BOOL && field->kind != PROTO_NESTED;
-    if (ranged && !(field->min <= field->max && field->min >= 0 && field->max <= PROTO_U64_MAX))
+    double least = field->kind == PROTO_F64 ? -PROTO_VALUE_MAX : 0;
+    double most = field->kind == PROTO_F64 ? PROTO_VALUE_MAX : PROTO_U64_MAX;
+    if (ranged && !(field->min <= field->max && field->min >= least && field->max <= most))
         fail_msg("%s.%s has the range %g … %g", about->wire, field->name, field->min, field->max);
     if (field->required)
         return;
-    if ((field->kind == PROTO_U64 || field->kind == PROTO_F64) &&
+    bool absent = field->kind == PROTO_F64 && field->number == PROTO_NO_VALUE;
+    if ((field->kind == PROTO_U64 || field->kind == PROTO_F64) && !absent &&
         !(field->number >= field->min && field->number <= field->max))
         fail_msg("%s.%s: its default %g is out of its range", about->wire, field->name,
                  field->number);
