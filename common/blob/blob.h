@@ -99,8 +99,10 @@ err_code_t blob_publish_file(blob_t *blob, const char *files, const char *path,
 // is complete.
 err_code_t blob_publish_folder(blob_t *blob, const char *files, const char *path, const char *root,
                                err_t *err);
-// Removes the copies used longest ago until all take at most so many bytes: whole folders of data
-// sets, models and attempts, single uploads. Those that a process holds (blob_hold) stay.
+// In a folder that had no data sets, models or uploads when this was first called for it; in
+// another, such as the stack's own, nothing. Removes the copies used longest ago until all take at
+// most so many bytes: whole folders of data sets, models and attempts, single uploads. Those that a
+// process holds (blob_hold) stay.
 err_code_t blob_trim(const char *files, uint64_t bytes, err_t *err);
 // Marks <files>/<path>, a folder, as in use, until the descriptor is closed; -1: there is none.
 int blob_hold(const char *files, const char *path);

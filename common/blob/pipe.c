@@ -171,7 +171,7 @@ static err_code_t receive_one(blob_t *blob, err_t *err) {
     err_code_t code = bus_receive(blob->socket, TICK_MS, on_answer, blob, err);
     if (code == ERR_OK)
         return ERR_OK;
-    if (code == ERR_DENIED)
+    if (code != ERR_TIMEOUT && code != ERR_CANCELLED) // refused, or no partner of this release
         return code;
     if (bus_dealer_breaks(blob->socket) != blob->breaks)
         return connect_now(blob, err);

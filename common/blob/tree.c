@@ -31,9 +31,18 @@ static err_code_t fetch(blob_t *blob, const char *digest, const char *remote, co
                         err_t *err) {
     if (is_right(to, digest))
         return ERR_OK;
-    unlink(to); // damaged; or there is none
     err_code_t code = make_folder_of(to, err);
-    return code ? code : blob_get_file(blob, digest, remote, to, err);
+    if (code || access(to, F_OK) != 0)
+        return code ? code : blob_get_file(blob, digest, remote, to, err);
+    // Damaged, or being replaced by somebody else just now: a good one takes its place in one step.
+    char *fresh = mem_format("%s.fresh-%ld", to, (long)getpid());
+    code = blob_get_file(blob, digest, remote, fresh, err);
+    if (code == ERR_OK)
+        code = fs_rename(fresh, to, err);
+    if (code)
+        unlink(fresh);
+    free(fresh);
+    return code;
 }
 
 err_code_t blob_fetch_file(blob_t *blob, const char *files, const char *path,

@@ -12,17 +12,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STACK_MARKER ".stack" // the dispatcher's, in the stack's own folder
+#define MARKER       ".copies"
+#define MARKER_TEXT  "copies of a stack's files: they are fetched again when they are needed\n"
+
 int blob_hold(const char *files, const char *path) {
     char *full = fs_join(files, path);
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat held, named;
+    if (fd >= 0)
+        futimens(fd, NULL); // used now
+    // Who removed it meanwhile held it until then: what is locked now may have no name any more.
+    bool good = fd >= 0 && flock(fd, LOCK_SH) == 0 && fstat(fd, &held) == 0 &&
+                stat(full, &named) == 0 && held.st_ino == named.st_ino &&
+                held.st_dev == named.st_dev;
     free(full);
-    if (fd < 0)
-        return -1;
-    futimens(fd, NULL); // used now
-    if (flock(fd, LOCK_SH) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    if (!good && fd >= 0)
+        close(fd);
+    return good ? fd : -1;
 }
 
 typedef struct {
@@ -93,6 +100,28 @@ static int by_use(const void *a, const void *b) {
     return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
 }
 
+static bool has(const char *files, const char *name) {
+    char *path = fs_join(files, name);
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+// Copies are all that is in a folder that had nothing of the kind when it was first used so, and
+// was marked. Anything else, the stack's own folder above all, is left alone, however large it is.
+static bool is_for_copies(const char *files) {
+    if (has(files, STACK_MARKER))
+        return false;
+    if (has(files, MARKER))
+        return true;
+    if (has(files, "datasets") || has(files, "models") || has(files, "blobs"))
+        return false;
+    char *path = fs_join(files, MARKER);
+    bool marked = fs_write(path, MARKER_TEXT, strlen(MARKER_TEXT), NULL) == ERR_OK;
+    free(path);
+    return marked;
+}
+
 // True: it is gone.
 static bool remove_copy(const char *files, const char *path) {
     err_t err;
@@ -113,6 +142,8 @@ err_code_t blob_trim(const char *files, uint64_t bytes, err_t *err) {
     } places[] = {{"datasets", 2}, {"models", 2}, {"jobs", 2}, {"blobs", 2}};
     trim_t trim = {.files = files};
     err_code_t code = fs_mkdirs(files, err);
+    if (code || !is_for_copies(files))
+        return code;
     for (size_t i = 0; i < sizeof places / sizeof *places && code == ERR_OK; i++)
         list(&trim, places[i].folder, places[i].levels);
     if (trim.count > 1)

@@ -234,6 +234,12 @@ err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
     return code ? code : read_answer(child, &waiter, reply_type, reply, err);
 }
 
+void child_forget_replies(child_t *child) {
+    pthread_mutex_lock(&child->lock);
+    proto_arena_reset(child->replies);
+    pthread_mutex_unlock(&child->lock);
+}
+
 err_code_t child_checkpoint(child_t *child, const char *path, const char *digest, uint64_t step,
                             json_t *info, err_t *err) {
     proto_checkpoint_t checkpoint = {.path = path, .digest = digest, .step = step};

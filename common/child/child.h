@@ -90,5 +90,8 @@ void child_remove(child_t *child, const char *path);
 // job is cancelled. reply points into memory that lives until the process ends.
 err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
                      proto_type_t reply_type, void *reply, err_t *err);
+// For those who ask for ever: what replies point to is not needed any more, and its memory is free
+// for others. No other thread may be asking, or using a reply.
+void child_forget_replies(child_t *child);
 
 #endif

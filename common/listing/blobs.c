@@ -16,25 +16,34 @@ typedef struct {
     bool sized; // there must be exactly so many bytes
 } wanted_t;
 
-// What is wrong with it comes from a copy that is not what it was.
-static bool is_damage(err_code_t code, const wanted_t *wanted) {
-    return code == ERR_INVALID || (code == ERR_TOO_LARGE && wanted->sized);
-}
-
-static bool is_wanted(const void *found, size_t size, const wanted_t *wanted) {
+static bool has_digest(const void *found, size_t size, const wanted_t *wanted) {
     char digest[DIGEST_HEX_SIZE];
     digest_bytes(found, size, digest);
-    return strcmp(digest, wanted->digest) == 0 && (!wanted->sized || size == wanted->bytes);
+    return strcmp(digest, wanted->digest) == 0;
 }
 
+static err_code_t other_size(const wanted_t *wanted, err_t *err) {
+    return err_set(err, ERR_CORRUPT, "the stack's %s has another size than %llu bytes",
+                   wanted->digest, (unsigned long long)wanted->bytes);
+}
+
+// Only what is not what its name says is damaged, and goes. A wrong size may be the listing's
+// fault.
 static err_code_t read_copy(const char *path, const wanted_t *wanted, void **found, size_t *size,
                             err_t *err) {
     err_code_t code = fs_read(path, wanted->limit, found, size, err);
-    bool damaged = code ? is_damage(code, wanted) : !is_wanted(*found, *size, wanted);
-    if (!damaged)
+    if (code == ERR_TOO_LARGE && wanted->sized)
+        return other_size(wanted, err);
+    if (code && code != ERR_INVALID)
         return code;
-    free(*found);
+    bool damaged = code || !has_digest(*found, *size, wanted);
+    if (!damaged && (!wanted->sized || *size == wanted->bytes))
+        return ERR_OK;
+    if (code == ERR_OK)
+        free(*found);
     *found = NULL;
+    if (!damaged)
+        return other_size(wanted, err);
     unlink(path);
     return err_set(err, ERR_CORRUPT, "the stack's copy, %s, is damaged", wanted->digest);
 }

@@ -160,6 +160,7 @@ void blobs_serve(blobs_t *blobs, const bus_peer_t *peer, uint64_t id, int fd, ui
             got += (size_t)some;
     }
     if (got < wanted) {
+        errno = some == 0 ? EIO : errno; // it has become shorter
         err_set_errno(&err, "cannot read blob %.12s… at byte %llu", get->digest,
                       (unsigned long long)(get->offset + got));
         blobs_refuse(blobs, peer, id, &err);

@@ -321,7 +321,8 @@ static err_code_t send_all(upload_t *upload, char digest[DIGEST_HEX_SIZE], err_t
         return ERR_OK;
     err_set(err, ERR_UNAVAILABLE, "the blobs service lost something of what it was sent %d times",
             ROUNDS_MAX);
-    return err_remedy(err, "its log tells why: `inkling logs blobs` on its host");
+    return err_remedy(err, "the log of the blobs service tells why; with uploads that take more "
+                           "than uploads_mb, raise that");
 }
 
 static err_code_t scan(const char *folder, char *const *classes, size_t class_count,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define STUDIES_MAX 1000
-#define LOG_MAX     100000  // entries of one study
+#define LOG_MAX     1000000 // entries of one study
 #define PART_BYTES  8388608 // of the entries of one answer
 
 static err_code_t none_such(const char *name, err_t *err) {
@@ -46,7 +46,7 @@ static bool refused(dispatcher_t *d, const item_t *item, const store_reply_t *re
     } else {
         err_set(&why, ERR_FULL, "study %s: there are %d studies, or it has %d entries", item->job,
                 STUDIES_MAX, LOG_MAX);
-        err_remedy(&why, "remove studies that are not needed any more");
+        err_remedy(&why, "`inkling study rm STUDY` removes one that is not needed any more");
     }
     answer_error(d, &item->from, &why);
     return true;

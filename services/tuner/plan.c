@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#define ENTRIES_MAX   900000 // of a study's log, with a reserve
+#define ENTRIES_TRIAL 8      // of a trial beside those of its epochs
+
 void plan_release(plan_t *plan) {
     json_decref(plan->train);
     json_decref(plan->about);
@@ -118,6 +121,12 @@ err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t
     code = check_fixed(plan->train, err);
     if (code)
         return code;
+    if (body->trials * (plan->epochs + ENTRIES_TRIAL) > ENTRIES_MAX) {
+        err_set(err, ERR_INVALID,
+                "tune: %llu trials of %llu epochs are more than a study's log holds",
+                (unsigned long long)body->trials, (unsigned long long)plan->epochs);
+        return err_remedy(err, "trials x epochs may be %d", ENTRIES_MAX / 2);
+    }
     plan->about = make_about(plan);
     return check_ends(plan, err);
 }

@@ -119,6 +119,8 @@ static err_code_t tell_end(search_t *search, const training_t *training, err_t *
         return study_prune(study, training->trial, err);
     switch (training->end) {
     case TRAINING_SUCCEEDED:
+        if (!isfinite(training->value))
+            return study_forget(study, training->trial, "its result tells no value", err);
         study_note(study, training->trial,
                    json_pack("{s:I}", "version", (json_int_t)training->version), NULL);
         return study_tell(study, training->trial, training->value, err);
@@ -227,10 +229,9 @@ static err_code_t take_up(search_t *search, err_t *err) {
     return code;
 }
 
-static err_code_t end_all(search_t *search, const char *reason) {
+static void end_all(const search_t *search, const char *reason) {
     for (size_t i = 0; i < search->running; i++)
         training_cancel(search->child, &search->trainings[i], reason, NULL);
-    return ERR_CANCELLED;
 }
 
 static err_code_t run_trials(search_t *search, err_t *err) {
@@ -242,6 +243,7 @@ static err_code_t run_trials(search_t *search, err_t *err) {
             code = checkpoint(search, err);
         if (code)
             return code;
+        child_forget_replies(search->child);
         tell_progress(search);
         if (search->running == 0 && !wants_more(search))
             return save(search, err);
@@ -268,8 +270,10 @@ err_code_t search_run(child_t *child, const child_job_t *job, child_result_t *re
         code = winner_register(&search, result, err);
     if (code == ERR_OK)
         result->result = winner_result(&search);
-    if (code == ERR_CANCELLED && child_stop(child) == CHILD_CANCEL)
-        end_all(&search, "its search was cancelled");
+    bool over = code == ERR_CANCELLED ? child_stop(child) == CHILD_CANCEL
+                                      : code && code != ERR_STALE && !err_retryable(code);
+    if (over)
+        end_all(&search, "its search has ended");
     study_free(&search.study);
     plan_release(&search.plan);
     free(search.trainings);

@@ -35,9 +35,9 @@ static double number(const json_t *data, const char *key) {
 // Epochs of an attempt that was repeated come again, with the same values.
 static void take_metric(const plan_t *plan, training_t *training, const json_t *data) {
     double epoch = number(data, "epoch"), loss = number(data, "val_loss");
-    if (!(epoch == (double)training->epoch + 1))
+    if (!(epoch > (double)training->epoch)) // of old events some may be gone
         return;
-    training->epoch++;
+    training->epoch = (uint64_t)epoch;
     training->fresh = true;
     if (loss < training->best_loss) {
         training->best_loss = loss;
@@ -57,7 +57,20 @@ static bool is_end(const char *state, training_end_t *end) {
     return true;
 }
 
-static err_code_t take_end(child_t *child, training_t *training, training_end_t end, err_t *err) {
+// What counts in the end is what the training itself says of its best epoch.
+static void take_result(const plan_t *plan, training_t *training, const proto_job_info_t *job) {
+    json_t *result = proto_map_json(job->result), *epoch;
+    double best = number(result, "best_epoch");
+    size_t i;
+    json_array_foreach(json_object_get(result, "history"), i, epoch) {
+        if (number(epoch, "epoch") == best)
+            training->value = number(epoch, plan->accuracy ? "val_accuracy" : "val_loss");
+    }
+    json_decref(result);
+}
+
+static err_code_t take_end(child_t *child, const plan_t *plan, training_t *training,
+                           training_end_t end, err_t *err) {
     const proto_job_show_t show = {.job = training->job};
     proto_job_t answer;
     err_code_t code = child_ask(child, PROTO_job_show, &show, PROTO_job, &answer, err);
@@ -67,6 +80,8 @@ static err_code_t take_end(child_t *child, training_t *training, training_end_t 
     snprintf(training->reason, sizeof training->reason, "%s",
              answer.job->error ? answer.job->error->message : answer.job->reason);
     training->end = end;
+    if (end == TRAINING_SUCCEEDED)
+        take_result(plan, training, answer.job);
     return ERR_OK;
 }
 
@@ -89,7 +104,7 @@ err_code_t training_look(child_t *child, const plan_t *plan, training_t *trainin
         json_decref(data);
     }
     if (!training->fresh && training->seen >= events.last && is_end(events.state, &end))
-        code = take_end(child, training, end, err);
+        code = take_end(child, plan, training, end, err);
     return code;
 }
 

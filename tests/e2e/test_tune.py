@@ -51,6 +51,7 @@ class Tune(unittest.TestCase):
         for number, victim in enumerate(victims):
             until(f"{2 * number + 1} trials have ended",
                   lambda: self.stack.ask("job", "show", job)["progress"] >= (2 * number + 1) / 8)
+            self.assertEqual(self.stack.ask("job", "show", job)["state"], "running")
             os.kill(self.stack.pid(victim), signal.SIGKILL)
         result = self.stack.ask("job", "follow", job)
         self.assertEqual(trials_of(result), trials_of(self.undisturbed))
@@ -72,7 +73,7 @@ class Tune(unittest.TestCase):
         self.assertEqual(self.stack.ask("job", "show", job)["state"], "cancelled")
         self.assertEqual(self.stack.ask("jobs", "--state", "queued"), [])
 
-    def test_finite_spaces_and_pruning(self):
+    def test_finite_spaces_end(self):
         result = self.stack.ask("tune", "demo", "--trials", 30, "--param", "augment={none,flip}", "--param",
                                 "batch=int:16..17", "--model", "finite", *SMALL)
         self.assertEqual(len(result["trials"]), 4)

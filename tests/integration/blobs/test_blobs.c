@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 60000
@@ -509,6 +510,7 @@ static void copies_used_longest_ago_make_room(void **state) {
     static unsigned char bytes[1000];
     place_t path;
     (void)state;
+    good(blob_trim(scene.home, 0, &scene.err)); // it is for copies from now on
     for (size_t i = 0; i < 4; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s/file", names[i]);
@@ -583,6 +585,47 @@ static void nobody_there_is_told(void **state) {
     assert_int_equal(blob_sync(scene.blob, &scene.err), ERR_CANCELLED);
 }
 
+// --- Copies
+
+static void put_copy(const char *files, const char *path, int64_t age_s) {
+    char *full = fs_join(files, path), *slash = strrchr(full, '/');
+    *slash = 0;
+    good(fs_mkdirs(full, &scene.err));
+    *slash = '/';
+    static char bytes[100000];
+    good(fs_write(full, bytes, sizeof bytes, &scene.err));
+    *slash = 0;
+    const struct timespec times[2] = {{.tv_sec = time(NULL) - age_s},
+                                      {.tv_sec = time(NULL) - age_s}};
+    assert_int_equal(utimensat(AT_FDCWD, full, times, 0), 0);
+    free(full);
+}
+
+static bool there(const char *files, const char *path) {
+    char *full = fs_join(files, path);
+    bool found = access(full, F_OK) == 0;
+    free(full);
+    return found;
+}
+
+static void what_is_no_folder_for_copies_is_left_alone(void **state) {
+    place_t files;
+    (void)state;
+    place_of("own", files);
+    put_copy(files, "datasets/a/1-1/x", 300);
+    good(blob_trim(files, 0, &scene.err));
+    assert_true(there(files, "datasets/a/1-1/x"));
+    // A stack's own folder, though it was once used for copies.
+    place_of("stack", files);
+    good(blob_trim(files, 0, &scene.err));
+    put_copy(files, "models/m/1-1/x", 300);
+    char *mark = fs_join(files, ".stack");
+    good(fs_write(mark, "s", 1, &scene.err));
+    free(mark);
+    good(blob_trim(files, 0, &scene.err));
+    assert_true(there(files, "models/m/1-1/x"));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -602,6 +645,7 @@ int main(void) {
         TEST(a_file_that_changes_is_refused),
         TEST(a_full_disk_refuses_and_says_so),
         TEST(nobody_there_is_told),
+        TEST(what_is_no_folder_for_copies_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
