@@ -180,6 +180,9 @@ double gp_objective_value(gp_objective_t *o, const double *theta, double *gradie
         value += log(o->factor[i * (size_t)n + i]);
     if (gradient)
         add_gradient(o, theta, gradient);
+    value += 0.5 * (data->repeats * theta[dims + 1] + data->within / sigma2);
+    if (gradient)
+        gradient[dims + 1] += 0.5 * (data->repeats - data->within / sigma2);
     return value + add_priors(dims, theta, gradient);
 }
 

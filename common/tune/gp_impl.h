@@ -20,6 +20,9 @@ typedef struct {
     int n;
     double *x; // n × wide coordinates, point by point
     double *y, *share, *own;
+    int repeats;   // observations that went into rows' averages beyond the first of each
+    double within; // squared deviations of all from their averages: with `repeats` degrees of
+                   // freedom they tell of σ² what averages cannot
 } gp_data_t;
 
 void gp_data_init(gp_data_t *data, const frame_t *frame, int capacity);

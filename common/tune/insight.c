@@ -47,7 +47,7 @@ err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean,
 
 static double noise_at_best(const tune_t *tune) {
     int best = best_by_value(tune);
-    if (tune->model.fitted == 0 || best < 0 || tune->config.noiseless)
+    if (tune->model.fitted == 0 || best < 0 || tune->config.noiseless || model_repeats(tune))
         return 0;
     double sigma2 = exp(tune->model.theta[tune->frame.dims + 1]);
     return sqrt(sigma2) / warp_slope(&tune->model.warp, tune->trials[best].value);

@@ -18,6 +18,7 @@ void rows_release(rows_t *rows) {
     gp_data_release(&rows->data);
     free(rows->trial);
     free(rows->count);
+    free(rows->within);
     *rows = (rows_t){0};
 }
 
@@ -29,6 +30,7 @@ static void add_row(const tune_t *tune, rows_t *rows, int trial) {
     rows->data.own[row] = t->variance;
     rows->trial[row] = trial;
     rows->count[row] = 1;
+    rows->within[row] = 0;
 }
 
 // Failed trials count as the worst that worked: the model stays away from them, and sees no cliff
@@ -52,7 +54,8 @@ static void add_failures(const tune_t *tune, int ended, rows_t *rows) {
 static void collect(const tune_t *tune, int ended, rows_t *rows) {
     int *row_of = mem_alloc(sizeof *row_of * (size_t)(tune->count + 1));
     *rows = (rows_t){.trial = mem_alloc(sizeof(int) * (size_t)(ended + 1)),
-                     .count = mem_alloc(sizeof(int) * (size_t)(ended + 1))};
+                     .count = mem_alloc(sizeof(int) * (size_t)(ended + 1)),
+                     .within = mem_alloc(sizeof(double) * (size_t)(ended + 1))};
     gp_data_init(&rows->data, &tune->frame, ended);
     for (int i = 0; i < tune->count; i++)
         row_of[i] = -1;
@@ -62,8 +65,9 @@ static void collect(const tune_t *tune, int ended, rows_t *rows) {
             continue;
         int row = t->variance == 0 ? row_of[t->twin] : -1;
         if (row >= 0) {
-            rows->count[row]++;
-            rows->data.y[row] += (t->value - rows->data.y[row]) / rows->count[row];
+            double off = t->value - rows->data.y[row];
+            rows->data.y[row] += off / ++rows->count[row];
+            rows->within[row] += off * (t->value - rows->data.y[row]);
             continue;
         }
         if (t->variance == 0)
@@ -97,6 +101,7 @@ static void keep_row(rows_t *rows, int from, int to) {
     data->share[to] = data->share[from];
     rows->trial[to] = rows->trial[from];
     rows->count[to] = rows->count[from];
+    rows->within[to] = rows->within[from];
 }
 
 // Leaves `most` rows: half of them the best, the rest spread evenly over all others' ranks. In the
@@ -122,10 +127,15 @@ static void thin(rows_t *rows, int most) {
     free(keep);
 }
 
-static void bend_rows(const warp_t *warp, gp_data_t *data) {
+static void bend_rows(const warp_t *warp, rows_t *rows) {
+    gp_data_t *data = &rows->data;
+    data->repeats = 0;
+    data->within = 0;
     for (int i = 0; i < data->n; i++) {
         double slope = warp_slope(warp, data->y[i]);
         data->own[i] *= slope * slope;
+        data->within += rows->within[i] * slope * slope;
+        data->repeats += rows->count[i] - 1;
         data->y[i] = warp_apply(warp, data->y[i]);
     }
 }
@@ -133,7 +143,7 @@ static void bend_rows(const warp_t *warp, gp_data_t *data) {
 void model_rows(const tune_t *tune, int ended, rows_t *rows) {
     collect(tune, ended, rows);
     thin(rows, TUNE_ACTIVE_MAX);
-    bend_rows(&tune->model.warp, &rows->data);
+    bend_rows(&tune->model.warp, rows);
 }
 
 void model_labels(const tune_t *tune, int ended, gp_data_t *labels) {
@@ -203,7 +213,7 @@ static void fit_warped(const tune_t *tune, model_t *model, const rows_t *raw, in
     warp_init(&model->warp, lambda, raw->data.n, raw->data.y);
     collect(tune, ended, &rows);
     thin(&rows, FIT_ROWS_MAX);
-    bend_rows(&model->warp, &rows.data);
+    bend_rows(&model->warp, &rows);
     gp_fit(&rows.data, model->theta, fresh);
     rows_release(&rows);
 }
@@ -269,10 +279,22 @@ bool model_update(tune_t *tune) {
     return model->fitted > 0;
 }
 
+// To a hundredth of the variance that the model puts down to noise: that is then what the kernel
+// cannot follow, and repeating tells nothing.
+bool model_repeats(const tune_t *tune) {
+    rows_t rows;
+    model_rows(tune, tune->ended_count, &rows);
+    double sigma2 = exp(tune->model.theta[tune->frame.dims + 1]);
+    bool same = rows.data.repeats > 0 && rows.data.within < 0.01 * sigma2 * rows.data.repeats;
+    rows_release(&rows);
+    return same;
+}
+
 bool model_noisy(const tune_t *tune) {
     const double *theta = tune->model.theta;
     int dims = tune->frame.dims;
-    return !tune->config.noiseless && theta[dims + 1] - theta[dims] > log(NOISY);
+    return !tune->config.noiseless && theta[dims + 1] - theta[dims] > log(NOISY) &&
+           !model_repeats(tune);
 }
 
 // ---- views ----

@@ -46,8 +46,9 @@ struct tune {
 // One observation per distinct point; those with noise of their own, and failures, stay apart.
 typedef struct {
     gp_data_t data;
-    int *trial; // of each row, its first
-    int *count; // trials that were averaged
+    int *trial;     // of each row, its first
+    int *count;     // trials that were averaged
+    double *within; // their squared deviations from the average, in units of the values
 } rows_t;
 
 // ---- model.c ----
@@ -59,7 +60,8 @@ void model_rows(const tune_t *tune, int ended, rows_t *rows);
 void rows_release(rows_t *rows);
 // Labels of feasibility: 1 or −1.
 void model_labels(const tune_t *tune, int ended, gp_data_t *labels);
-bool model_noisy(const tune_t *tune);
+bool model_repeats(const tune_t *tune); // did repeated trials give the same values?
+bool model_noisy(const tune_t *tune);   // is the best not known by its value?
 
 // A model that can be asked, and its best row.
 typedef struct {

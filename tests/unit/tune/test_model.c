@@ -58,6 +58,8 @@ static int set_up(void **state) {
         scene->labels.own[i] = 0;
     }
     scene->data.n = scene->labels.n = N;
+    scene->data.repeats = 1;
+    scene->data.within = 0.03;
     for (int i = 0; i < PENDING; i++)
         random_point(&scene->frame, 100 + (uint32_t)i, scene->pending + i * 7);
     const double theta[] = {-0.9, -0.4, 0.1, -0.2, 0.3, 0.2, -4};
@@ -135,6 +137,7 @@ static void density_is_the_plain_one(void **state) {
         value += 0.5 * scene->data.y[i] * x[i];
     gp_prior(5, prior);
     assert_true(fabs(prior[0] - log(0.35 * sqrt(5))) < 1e-15 && prior[6] == -6);
+    value += 0.5 * (scene->theta[6] + 0.03 / exp(scene->theta[6])); // the repeated trial
     for (int i = 0; i < 7; i++)
         value += pow(scene->theta[i] - prior[i], 2) / (i == 6 ? 8 : 2);
     gp_objective_t *objective = gp_objective_new(&scene->data);

@@ -268,6 +268,24 @@ static void noise_makes_replicates_but_few(void **state) {
     tune_free(&tune);
 }
 
+// What looks like noise but comes again to the digit is none: one repetition shows that.
+static void ripples_are_no_noise(void **state) {
+    (void)state;
+    tune_t *tune = new_study(square, 2, (tune_config_t){.seed = 6});
+    double point[TUNE_PARAMETERS_MAX];
+    int replicates = 0;
+    tune_why_t why;
+    err_t err;
+    for (uint64_t i = 0; i < 40; i++) {
+        ok(tune_ask(tune, i, point, &why, &err), &err);
+        replicates += why.kind == TUNE_REPLICATE;
+        double ripples = 0.3 * sin(173 * point[0]) * sin(191 * point[1]);
+        ok(tune_tell(tune, i, bowl(point) + ripples, 0, &err), &err);
+    }
+    assert_true(replicates <= 1);
+    tune_free(&tune);
+}
+
 static void extrapolated_values_weigh_less(void **state) {
     (void)state;
     for (int certain = 0; certain < 2; certain++) {
@@ -416,6 +434,7 @@ int main(void) {
         cmocka_unit_test(finite_spaces_end_with_a_word),
         cmocka_unit_test(a_forgotten_point_comes_again),
         cmocka_unit_test(noise_makes_replicates_but_few),
+        cmocka_unit_test(ripples_are_no_noise),
         cmocka_unit_test(extrapolated_values_weigh_less),
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(odd_values_do_no_harm),
