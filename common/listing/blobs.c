@@ -16,36 +16,35 @@ typedef struct {
     bool sized; // there must be exactly so many bytes
 } wanted_t;
 
-static bool has_digest(const void *found, size_t size, const wanted_t *wanted) {
-    char digest[DIGEST_HEX_SIZE];
-    digest_bytes(found, size, digest);
-    return strcmp(digest, wanted->digest) == 0;
-}
-
-static err_code_t other_size(const wanted_t *wanted, err_t *err) {
-    return err_set(err, ERR_CORRUPT, "the stack's %s has another size than %llu bytes",
-                   wanted->digest, (unsigned long long)wanted->bytes);
-}
-
 // Only what is not what its name says is damaged, and goes. A wrong size may be the listing's
 // fault.
+static err_code_t not_wanted(const char *path, const wanted_t *wanted, err_t *err) {
+    char digest[DIGEST_HEX_SIZE];
+    if (digest_file(path, digest, NULL, NULL) == ERR_OK && strcmp(digest, wanted->digest) == 0)
+        return err_set(err, ERR_CORRUPT, "the stack's %s has another size than %llu bytes",
+                       wanted->digest, (unsigned long long)wanted->bytes);
+    unlink(path);
+    return err_set(err, ERR_CORRUPT, "the stack's copy, %s, is damaged", wanted->digest);
+}
+
+static bool is_wanted(const void *found, size_t size, const wanted_t *wanted) {
+    char digest[DIGEST_HEX_SIZE];
+    digest_bytes(found, size, digest);
+    return strcmp(digest, wanted->digest) == 0 && (!wanted->sized || size == wanted->bytes);
+}
+
 static err_code_t read_copy(const char *path, const wanted_t *wanted, void **found, size_t *size,
                             err_t *err) {
     err_code_t code = fs_read(path, wanted->limit, found, size, err);
-    if (code == ERR_TOO_LARGE && wanted->sized)
-        return other_size(wanted, err);
-    if (code && code != ERR_INVALID)
-        return code;
-    bool damaged = code || !has_digest(*found, *size, wanted);
-    if (!damaged && (!wanted->sized || *size == wanted->bytes))
+    if (code)
+        return code == ERR_INVALID || (code == ERR_TOO_LARGE && wanted->sized)
+                   ? not_wanted(path, wanted, err)
+                   : code;
+    if (is_wanted(*found, *size, wanted))
         return ERR_OK;
-    if (code == ERR_OK)
-        free(*found);
+    free(*found);
     *found = NULL;
-    if (!damaged)
-        return other_size(wanted, err);
-    unlink(path);
-    return err_set(err, ERR_CORRUPT, "the stack's copy, %s, is damaged", wanted->digest);
+    return not_wanted(path, wanted, err);
 }
 
 static err_code_t read_wanted(const listing_blobs_t *blobs, const wanted_t *wanted, void **found,

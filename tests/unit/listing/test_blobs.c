@@ -103,6 +103,24 @@ static void damaged_files(void **state) {
     free(none);
 }
 
+// A listing that is wrong must not take away what others uploaded.
+static void a_wrong_size_takes_nothing_away(void **state) {
+    static const uint64_t sizes[] = {0, 4, 6, 1000};
+    scene_t *scene = *state;
+    const listing_blobs_t blobs = upload_blobs(&scene->upload);
+    char *path = upload_path(&scene->upload, "a/one");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        void *found;
+        err_t err;
+        assert_int_equal(listing_blobs_read(&blobs, scene->upload.listing.files[1].digest, sizes[i],
+                                            &found, &err),
+                         ERR_CORRUPT);
+        assert_non_null(strstr(err.message, "another size"));
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    free(path);
+}
+
 static void refuse_listing(scene_t *scene, const char *digest, err_code_t code, const char *part) {
     const listing_blobs_t blobs = upload_blobs(&scene->upload);
     listing_t listing;
@@ -136,6 +154,7 @@ static void damaged_listings(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {TEST(all_is_there), TEST(damaged_files),
+                                       TEST(a_wrong_size_takes_nothing_away),
                                        TEST(damaged_listings)};
     return cmocka_run_group_tests_name("listing blobs", tests, NULL, NULL);
 }
