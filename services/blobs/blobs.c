@@ -83,7 +83,7 @@ static bool is_refused(blobs_t *blobs, const proto_blob_put_t *put, size_t size)
 
 static void on_put(blobs_t *blobs, const bus_message_t *message, const proto_blob_put_t *put) {
     err_t err;
-    cas_put_t done;
+    cas_put_t done = {.next = 0};
     const proto_bytes_t *piece = message->attachments;
     if (!good_digest(blobs, message, put->digest))
         return;
