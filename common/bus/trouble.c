@@ -57,8 +57,8 @@ static void mismatch(trouble_t *trouble) {
 static void cut(trouble_t *trouble) {
     if (!keys_client()) {
         err_set(&trouble->err, ERR_DENIED,
-                "%s breaks off when it is greeted: it wants a key, it seems, and this client has "
-                "none",
+                "it seems that %s wants a key, and this client has none: it breaks off when it is "
+                "greeted",
                 trouble->endpoint);
         err_remedy(&trouble->err, ASK_FOR_KEY);
         return;
