@@ -134,7 +134,7 @@ static void contradictions_are_refused(void **state) {
 
 static void too_many_are_refused(void **state) {
     (void)state;
-    char names[TUNE_PARAMETERS_MAX + 1][16], choices[256] = "a={";
+    char names[TUNE_PARAMETERS_MAX + 1][24], choices[256] = "a={";
     const char *texts[TUNE_PARAMETERS_MAX + 1], *one = choices;
     tune_space_t space;
     err_t err;
