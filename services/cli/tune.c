@@ -31,18 +31,17 @@ static err_code_t train_body(const cli_t *cli, json_t **train, err_t *err) {
 static err_code_t budget_body(const cli_t *cli, json_t *body, err_t *err) {
     static const struct {
         char letter;
-        unsigned long seconds;
+        long long seconds;
     } units[] = {{0, 1}, {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     const char *text = call_text(&cli->call, "budget");
     char *end;
     if (!text)
         return ERR_OK;
-    unsigned long number = strtoul(text, &end, 10);
+    long long number = strtoll(text, &end, 10);
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if (end > text && number > 0 && number < 1000000000 && *end == units[i].letter &&
             (*end == 0 || end[1] == 0)) {
-            json_object_set_new(body, "budget_s",
-                                json_integer((json_int_t)(number * units[i].seconds)));
+            json_object_set_new(body, "budget_s", json_integer(number * units[i].seconds));
             return ERR_OK;
         }
     err_set(err, ERR_USAGE, "option --budget: '%s' is no length of time", text);
