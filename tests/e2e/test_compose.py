@@ -21,12 +21,12 @@ def walk():
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
-def three_ports():
-    """The first of three in a row that are free, as far as one can know."""
+def four_ports():
+    """The first of four in a row that are free, as far as one can know."""
     while True:
         first = free_port()
         try:
-            for port in range(first, first + 3):
+            for port in range(first, first + 4):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
             return first
@@ -51,9 +51,10 @@ class Compose(unittest.TestCase):
         missing = why_not()
         if missing:
             raise unittest.SkipTest(f"NOT TESTED: docker-compose.yml needs a Docker engine with compose: {missing}")
-        cls.port = three_ports()
+        cls.port = four_ports()
         cls.environ = dict(os.environ, INKLING_DISPATCHER_PORT=str(cls.port), INKLING_GATEWAY_PORT=str(cls.port + 1),
-                           INKLING_BLOBS_PORT=str(cls.port + 2), COMPOSE_PROJECT_NAME=PROJECT)
+                           INKLING_BLOBS_PORT=str(cls.port + 2), INKLING_STUDIES_PORT=str(cls.port + 3),
+                           COMPOSE_PROJECT_NAME=PROJECT)
         # The client of a person at the host: an address and a key, and no folder in common with any container.
         cls.host = Stack()
         cls.addClassCleanup(cls.host.remove)
