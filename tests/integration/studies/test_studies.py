@@ -284,13 +284,15 @@ class WhatItRefuses(Scene):
 class Script:
     """Some trials side by side, in an order that depends on nothing but a seed."""
 
-    def __init__(self, scene, client, study, looks=False, trials=32):
+    def __init__(self, scene, client, study, looks=False, trials=32, pace=lambda asked: None):
         self.scene, self.client, self.study, self.looks, self.trials = scene, client, study, looks, trials
+        self.pace = pace  # called before each ask
 
     def run(self):
         dice, running, asked = random.Random(5), [], 0
         while asked < self.trials or running:
             if asked < self.trials and len(running) < 4:
+                self.pace(asked)
                 running.append(self.client.ask("study.ask", {"study": self.study, "key": f"key {asked}"}))
                 asked += 1
                 continue
@@ -320,17 +322,22 @@ class WhatItSurvives(Scene):
         calm = Script(self, self.client, "calm").run()
         self.assertGreater(sum(trial["state"] == "pruned" for trial in calm[0]), 0)
         self.create("wild")
-        done, result = threading.Event(), []
+        done, killed, result = threading.Event(), threading.Condition(), []
+        kills = 0
+
+        def pace(asked):  # however fast the machine is, there is a kill for every two trials
+            with killed:
+                killed.wait_for(lambda: kills >= asked // 2, timeout=120)
 
         def play():
             try:
-                result.append(Script(self, self.connect(), "wild", looks=True).run())
+                result.append(Script(self, self.connect(), "wild", looks=True, pace=pace).run())
             finally:
                 done.set()
 
         thread = threading.Thread(target=play)
         thread.start()
-        dice, kills = random.Random(11), 0
+        dice = random.Random(11)
         while not done.is_set() and kills < 40:
             time.sleep(dice.uniform(0.02, 0.25))
             name = dice.choice(("studies", "studies", "studies", "dispatcher", "redis"))
@@ -339,7 +346,9 @@ class WhatItSurvives(Scene):
                 self.stack.start_redis()
             else:
                 self.stack.start(name)
-            kills += 1
+            with killed:
+                kills += 1
+                killed.notify_all()
         thread.join(300)
         self.assertGreater(kills, 10)
         self.assertEqual(result[0], calm)
