@@ -194,6 +194,25 @@ err_code_t fs_read(const char *path, size_t limit, void **bytes, size_t *size, e
     return ERR_OK;
 }
 
+err_code_t fs_copy(const char *from, const char *to, err_t *err) {
+    char block[1 << 16];
+    fs_new_t *file = NULL;
+    FILE *source = fopen(from, "re");
+    if (!source)
+        return err_set_errno(err, "cannot read %s", from);
+    err_code_t code = fs_open_new(to, &file, err);
+    for (size_t got; code == ERR_OK && (got = fread(block, 1, sizeof block, source)) > 0;)
+        if (fwrite(block, 1, got, fs_stream(file)) != got)
+            code = err_set_errno(err, "cannot write %s", to);
+    if (code == ERR_OK && ferror(source))
+        code = err_set(err, ERR_IO, "cannot read %s", from);
+    (void)fclose(source); // only read
+    if (code == ERR_OK)
+        return fs_commit(&file, err);
+    fs_abort(&file);
+    return code;
+}
+
 err_code_t fs_rename(const char *from, const char *to, err_t *err) {
     if (rename(from, to) != 0)
         return err_set_errno(err, "cannot rename %s to %s", from, to);

@@ -30,6 +30,9 @@ FILE *fs_stream(fs_new_t *file);
 err_code_t fs_commit(fs_new_t **file, err_t *err);
 void fs_abort(fs_new_t **file);
 
+// Copies a file's bytes, atomically as fs_commit does.
+err_code_t fs_copy(const char *from, const char *to, err_t *err);
+
 // rename() with fsync of the target's folder; works for folders as well.
 err_code_t fs_rename(const char *from, const char *to, err_t *err);
 // Makes the names in the folder of that path durable.

@@ -20,25 +20,6 @@ err_code_t fetch_open(cli_t *cli, blob_t **blob, err_t *err) {
     return code ? code : blob_open(&options, blob, err);
 }
 
-static err_code_t copy_file(const char *from, const char *to, err_t *err) {
-    char block[1 << 16];
-    fs_new_t *file = NULL;
-    FILE *source = fopen(from, "re");
-    if (!source)
-        return err_set_errno(err, "cannot read %s", from);
-    err_code_t code = fs_open_new(to, &file, err);
-    for (size_t got; code == ERR_OK && (got = fread(block, 1, sizeof block, source)) > 0;)
-        if (fwrite(block, 1, got, fs_stream(file)) != got)
-            code = err_set_errno(err, "cannot write %s", to);
-    if (code == ERR_OK && ferror(source))
-        code = err_set(err, ERR_IO, "cannot read %s", from);
-    (void)fclose(source); // only read
-    if (code == ERR_OK)
-        return fs_commit(&file, err);
-    fs_abort(&file);
-    return code;
-}
-
 // Beside its place first, for what is there now stays until the new one is whole.
 static err_code_t get_file(cli_t *cli, const char *path, const char *digest, const char *to,
                            err_t *err) {
@@ -64,7 +45,7 @@ err_code_t fetch_file(cli_t *cli, const char *path, const char *digest, const ch
                       err_t *err) {
     char *from = fs_join(cli->conf.files, path);
     bool here = access(from, R_OK) == 0;
-    err_code_t code = here ? copy_file(from, to, err) : get_file(cli, path, digest, to, err);
+    err_code_t code = here ? fs_copy(from, to, err) : get_file(cli, path, digest, to, err);
     free(from);
     return code;
 }

@@ -15,29 +15,10 @@
 // --- The model
 // ------------------------------------------------------------------------------------
 
-static err_code_t copy_bytes(const char *from, const char *to, err_t *err) {
-    char block[1 << 16];
-    fs_new_t *file = NULL;
-    FILE *source = fopen(from, "re");
-    if (!source)
-        return err_set_errno(err, "cannot read %s", from);
-    err_code_t code = fs_open_new(to, &file, err);
-    for (size_t got; code == ERR_OK && (got = fread(block, 1, sizeof block, source)) > 0;)
-        if (fwrite(block, 1, got, fs_stream(file)) != got)
-            code = err_set_errno(err, "cannot write %s", to);
-    if (code == ERR_OK && ferror(source))
-        code = err_set(err, ERR_IO, "cannot read %s", from);
-    (void)fclose(source); // only read
-    if (code == ERR_OK)
-        return fs_commit(&file, err);
-    fs_abort(&file);
-    return code;
-}
-
 // Files of a model are written once, so both folders may share them.
 static err_code_t copy_file(const char *from, const char *to, err_t *err) {
     unlink(to);
-    return link(from, to) == 0 ? fs_sync_folder_of(to, err) : copy_bytes(from, to, err);
+    return link(from, to) == 0 ? fs_sync_folder_of(to, err) : fs_copy(from, to, err);
 }
 
 static err_code_t copy_folder(const char *from, const char *to, err_t *err) {
