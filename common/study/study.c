@@ -353,6 +353,16 @@ err_code_t study_report(study_t *study, uint64_t number, uint64_t step, double v
     return code;
 }
 
+// A trial that is stopped for being behind was not going to be the best: a guess that says so is
+// cut.
+static double behind_the_best(const study_t *study, double value) {
+    double sign = study->config.maximise ? -1 : 1;
+    for (size_t i = 0; i < study->count; i++)
+        if (study->trials[i].state == STUDY_DONE && sign * value < sign * study->trials[i].value)
+            value = study->trials[i].value;
+    return value;
+}
+
 // Without a pruner, or without reports that it looked at, the newest report is the best guess there
 // is.
 static err_code_t guess(const study_t *study, const study_trial_t *trial, double *value,
@@ -360,8 +370,10 @@ static err_code_t guess(const study_t *study, const study_trial_t *trial, double
     err_code_t code = ERR_NOT_FOUND;
     if (study->prune)
         code = tune_prune_extrapolate(study->prune, trial->number, value, variance, NULL);
-    if (code == ERR_OK)
+    if (code == ERR_OK) {
+        *value = behind_the_best(study, *value);
         return ERR_OK;
+    }
     for (size_t i = trial->report_count; i > 0; i--)
         if (isfinite(trial->reports[i - 1].value)) {
             *value = trial->reports[i - 1].value;
