@@ -255,7 +255,7 @@ static err_code_t sync_all(const cas_t *cas, err_t *err) {
     return code;
 }
 
-static err_code_t sync_one(const char *path, err_t *err) {
+err_code_t cas_sync_file(const char *path, err_t *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool good = fd >= 0 && fsync(fd) == 0;
     err_code_t code = good ? ERR_OK : err_set_errno(err, "cannot sync %s", path);
@@ -289,7 +289,7 @@ err_code_t cas_sync(cas_t *cas, err_t *err) {
         char *path = fresh->moved ? blob_path(cas->files, fresh->digest)
                                   : fs_join(cas->fresh_folder, fresh->digest);
         if (single)
-            code = sync_one(path, err);
+            code = cas_sync_file(path, err);
         if (code == ERR_OK)
             code = cas_move_in(cas, path, fresh->digest, single, err);
         fresh->moved = fresh->moved || code == ERR_OK;

@@ -38,6 +38,7 @@ struct cas {
 // errno tells why a file cannot be opened or written.
 err_code_t cas_cannot_write(const char *path, err_t *err);
 err_code_t cas_write(int fd, const char *path, const void *bytes, size_t count, err_t *err);
+err_code_t cas_sync_file(const char *path, err_t *err); // its bytes, not its name
 // Renames a whole file to its place. durable: and syncs the names.
 err_code_t cas_move_in(const cas_t *cas, const char *from, const char *digest, bool durable,
                        err_t *err);

@@ -143,15 +143,6 @@ static bool is_whole(const cas_t *cas, const char *digest) {
     return there;
 }
 
-static err_code_t sync_part(const char *path, err_t *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && fsync(fd) == 0;
-    err_code_t code = good ? ERR_OK : err_set_errno(err, "cannot sync %s", path);
-    if (fd >= 0)
-        close(fd);
-    return code;
-}
-
 static err_code_t finish_part(cas_t *cas, const cas_finish_t *finish, const char *path,
                               err_t *err) {
     char found[DIGEST_HEX_SIZE];
@@ -165,7 +156,7 @@ static err_code_t finish_part(cas_t *cas, const cas_finish_t *finish, const char
                 finish->digest);
         return err_remedy(err, "the file has changed, or its digest was wrong: send it again");
     }
-    code = sync_part(path, err);
+    code = cas_sync_file(path, err);
     return code ? code : cas_move_in(cas, path, finish->digest, true, err);
 }
 
