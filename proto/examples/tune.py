@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # tune.py: tunes a function of its own, four trials at a time. Started again, it goes on.
-#   tune.py ENDPOINT STUDY [TRIALS]
-import itertools, json, math, sys, threading, time
+#   tune.py ENDPOINT STUDY [TRIALS]            INKLING_CLIENT_KEY: the key's file, over tcp
+import itertools, json, math, os, sys, threading, time
 import msgpack, zmq
 
 ABOUT = {"space": ["lr=log:1e-5..1e-1", "width=int:8..256", "optimizer={sgd,adam}"],
@@ -20,6 +20,14 @@ class Refused(Exception):
     pass
 
 
+def read_key(path):  # made by `inkling keys client NAME`
+    with open(path) as file:
+        return {name: value.encode() for name, _, value in (line.strip().partition(" = ") for line in file)}
+
+
+KEY = read_key(os.environ["INKLING_CLIENT_KEY"]) if "INKLING_CLIENT_KEY" in os.environ else None
+
+
 class Client:  # one for each thread
     def __init__(self, endpoint):
         self.endpoint, self.ids = endpoint, itertools.count(1)
@@ -28,6 +36,9 @@ class Client:  # one for each thread
     def connect(self):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
+        if KEY:
+            self.socket.curve_serverkey = KEY["server"]
+            self.socket.curve_publickey, self.socket.curve_secretkey = KEY["public"], KEY["secret"]
         self.socket.connect(self.endpoint)
 
     def ask(self, type, body, seconds=60):

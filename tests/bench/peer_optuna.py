@@ -92,6 +92,9 @@ STUDIES = {
     "hartmann6-noisy": ("hartmann6", lambda x: hartmann(x, A6, P6), -3.322368011415515, 0.2, 100, 1),
     "hpo7": ("hpo7", hpo7, 0.050, 0.003, 60, 1),
     "hpo7-8": ("hpo7", hpo7, 0.050, 0.003, 60, 8),
+    "ackley5-8": ("ackley5", ackley, 0, 0, 100, 8),
+    "branin-noisy-8": ("branin", branin, 0.39788735772973816, 5, 50, 8),
+    "hartmann6-noisy-8": ("hartmann6", lambda x: hartmann(x, A6, P6), -3.322368011415515, 0.2, 100, 8),
 }
 
 
@@ -104,7 +107,8 @@ def mix(x):
 
 
 def noise(seed, trial):
-    a, b = mix(seed * 1000003 + 2 * trial), mix(seed * 1000003 + 2 * trial + 1)
+    first = (seed * 1000003 + 2 * trial) & MASK
+    a, b = mix(first), mix(first + 1)
     return math.sqrt(-2 * math.log(((a >> 11) + 0.5) * 2.0**-53)) * math.cos(2 * math.pi * (b >> 11) * 2.0**-53)
 
 
@@ -127,22 +131,24 @@ def suggest(trial, space):
 def run(optuna, sampler, study_name, seed):
     space, formula, minimum, sd, trials, workers = STUDIES[study_name]
     study = optuna.create_study(sampler=sampler(optuna, seed))
-    flying, seconds, best, diverged, true_best = [], 0.0, (math.inf, math.inf), 0, math.inf
-    for asked in range(trials + workers - 1):
-        if asked < trials:
+    running, now, seconds, best, diverged, true_best = [], 0.0, 0.0, (math.inf, math.inf), 0, math.inf
+    asked = 0
+    while asked < trials or running:
+        while asked < trials and len(running) < workers:
             start = time.perf_counter()
             trial = study.ask()
             arguments = suggest(trial, space)
             seconds += time.perf_counter() - start
-            flying.append((trial, formula(*arguments), asked))
-        if len(flying) == workers or asked >= trials - 1:
-            trial, true, number = flying.pop(0)
-            failed = space == "hpo7" and true == DIVERGED
-            diverged += failed
-            value = true if failed else true + sd * noise(seed, number)
-            study.tell(trial, value)
-            best = min(best, (value, true))
-            true_best = min(true_best, true)
+            end = now + math.exp(0.5 * noise(~seed & MASK, asked))  # a trial's length, as in tuning/main.c
+            running.append((end, asked, trial, formula(*arguments)))
+            asked += 1
+        now, number, trial, true = running.pop(running.index(min(running)))
+        failed = space == "hpo7" and true == DIVERGED
+        diverged += failed
+        value = true if failed else true + sd * noise(seed, number)
+        study.tell(trial, value)
+        best = min(best, (value, true))
+        true_best = min(true_best, true)
     return {"regret": best[1] - minimum, "regret_any": true_best - minimum, "diverged": diverged,
             "ms": seconds / trials * 1e3}
 

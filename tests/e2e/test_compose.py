@@ -1,10 +1,12 @@
 """docker-compose.yml, for real where there is a Docker engine: what its head says, scaling, and kills in mid-job."""
 
+import json
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import unittest
 
 from stack import PATIENCE, Stack, free_port, until
@@ -117,6 +119,40 @@ class Compose(unittest.TestCase):
             self.restart(service)
         followed = self.host.ask("job", "follow", job)
         self.assertEqual(followed["weights_sha256"], self.undisturbed["weights_sha256"])
+
+    def test_a_search_is_killed_in_mid_job(self):
+        search = ("tune", "demo", "--trials", 6, "--seed", 5, "--epochs", 2, "--width", 8, "--dense", 32, "--model")
+        undisturbed = self.host.ask(*search, "search")
+        job = self.host.ask(*search, "search-killed", "--detach")["job"]
+        for number, service in enumerate(("tuner", "trainer", "dispatcher", "redis"), 1):
+            until(f"{number} trials have ended",
+                  lambda: self.host.ask("job", "show", job)["progress"] >= number / 6)
+            self.assertEqual(self.host.ask("job", "show", job)["state"], "running", service)
+            self.restart(service)
+        followed = self.host.ask("job", "follow", job)
+        self.assertEqual(*([(trial["params"], trial["state"], trial["value"]) for trial in result["trials"]]
+                           for result in (undisturbed, followed)))
+        self.assertEqual(followed["best"]["value"], undisturbed["best"]["value"])
+
+    def test_a_program_of_ones_own_is_tuned_over_tcp(self):
+        """proto/examples/tune.py, by the client's key, each time another service is killed."""
+        environ = dict(self.host.environ, INKLING_CLIENT_KEY=self.host.path("here", "laptop.key"))
+        for service in ("studies", "dispatcher", "redis"):
+            study = "own-" + service
+            command = [sys.executable, "-B", ROOT / "proto" / "examples" / "tune.py",
+                       f"tcp://127.0.0.1:{self.port + 3}", study, "100"]
+            with subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE) as process:
+                until("it has begun", lambda: study in (one["study"] for one in self.host.ask("study", "list")))
+                until("trials", lambda: self.host.ask("study", "show", study)["count"] >= 10)
+                self.compose("kill", service)
+                self.assertIsNone(process.poll(), "it had ended before the kill")
+                self.compose("up", "--detach", "--wait")
+                out, _ = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 0, out)
+            self.assertLess(json.loads(out.splitlines()[-1])["value"], 0.2)
+            trials = self.host.ask("study", "show", study)["trials"]
+            self.assertEqual(len(trials), 100)
+            self.assertFalse([trial for trial in trials if trial["state"] == "running"])
 
     def test_ingest_is_killed_in_mid_job(self):
         images = self.host.path("many")
