@@ -1,0 +1,83 @@
+#include "study_view_impl.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+#define PAUSE_MS 200
+
+// --- Questions
+
+err_code_t view_hint(err_code_t code, err_t *err) {
+    if (code == ERR_NOT_FOUND && !err->remedy[0])
+        err_remedy(err, "`inkling study list` lists them");
+    return code;
+}
+
+err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                    void *reply, err_t *err) {
+    client_t *client = NULL;
+    int64_t end_ms = clock_mono_ms() + cli_patience_ms(cli);
+    err_code_t code = cli_connect(cli, cli->conf.studies, "the studies service", &client, err);
+    while (code == ERR_OK) {
+        int64_t left_ms = end_ms - clock_mono_ms();
+        code = client_request(client, type, message, NULL, 0, reply_type, reply, cli->arena,
+                              left_ms > PAUSE_MS ? left_ms : PAUSE_MS, cli_interrupt_flag(), err);
+        if (code != ERR_UNAVAILABLE || clock_mono_ms() + PAUSE_MS > end_ms)
+            break;
+        clock_sleep_ms(PAUSE_MS);
+        code = ERR_OK;
+    }
+    client_destroy(&client);
+    return view_hint(code, err);
+}
+
+err_code_t view_fetch(cli_t *cli, const char *study, json_t **document, err_t *err) {
+    proto_study_show_t question = {.study = study, .limit = PROTO_TRIALS_MAX, .model = true};
+    proto_study_view_t view;
+    json_t *whole = NULL;
+    err_code_t code = ERR_OK;
+    do {
+        proto_arena_reset(cli->arena);
+        code = view_ask(cli, PROTO_study_show, &question, PROTO_study_view, &view, err);
+        if (code)
+            break;
+        json_t *part = proto_to_json(PROTO_study_view, &view);
+        if (whole) {
+            json_array_extend(json_object_get(whole, "trials"), json_object_get(part, "trials"));
+            json_decref(part);
+        } else {
+            whole = part;
+        }
+        question.after += view.trials.count;
+        question.model = false;
+    } while (view.trials.count > 0 && question.after < view.count);
+    if (code) {
+        json_decref(whole);
+        return code;
+    }
+    *document = whole;
+    return ERR_OK;
+}
+
+// --- Members
+
+const char *view_text(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+json_int_t view_whole(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+json_t *view_names(const json_t *study) {
+    size_t i;
+    json_t *definition, *names = json_array();
+    json_array_foreach(json_object_get(json_object_get(study, "about"), "space"), i, definition) {
+        const char *text = json_string_value(definition);
+        text = text ? text + strspn(text, " \t") : "";
+        json_array_append_new(names, json_stringn(text, strcspn(text, "= \t")));
+    }
+    return names;
+}

@@ -1,0 +1,21 @@
+// What the commands about studies share.
+#ifndef INKLING_CLI_STUDY_VIEW_IMPL_H
+#define INKLING_CLI_STUDY_VIEW_IMPL_H
+
+#include "cli_impl.h"
+
+// As cli_ask, of the service that decides.
+err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                    void *reply, err_t *err);
+// Where a study is unknown, says how to find those that there are; returns code.
+err_code_t view_hint(err_code_t code, err_t *err);
+// The whole study as study.view has it, with all trials: a new reference.
+err_code_t view_fetch(cli_t *cli, const char *study, json_t **document, err_t *err);
+
+// Members of such a document: "" and 0 where there is none.
+const char *view_text(const json_t *object, const char *key);
+json_int_t view_whole(const json_t *object, const char *key);
+// "lr" of "lr=log:1e-5..1e-2", of all its parameters: a new reference.
+json_t *view_names(const json_t *study);
+
+#endif
