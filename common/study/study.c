@@ -173,6 +173,11 @@ err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, dou
         code = tune_prune_report(study->prune, trial->number, (int)step, value, stop, err);
     if (code)
         return code;
+    if (*stop && !trial->stop) {
+        trial->stop_step = step;
+        tune_prune_standing(study->prune, trial->number, (int)step, &trial->stop_rank,
+                            &trial->stop_of);
+    }
     trial->stop = *stop;
     trial->reports = mem_grow(trial->reports, (trial->report_count + 1) * sizeof *trial->reports);
     trial->reports[trial->report_count++] = (study_report_t){step, value};
@@ -355,18 +360,19 @@ err_code_t study_report(study_t *study, uint64_t number, uint64_t step, double v
 
 // A trial that is stopped for being behind was not going to be the best: a guess that says so is
 // cut.
-static double behind_the_best(const study_t *study, double value) {
+static double behind_the_best(study_t *study, double value) {
     double sign = study->config.maximise ? -1 : 1;
-    for (size_t i = 0; i < study->count; i++)
-        if (study->trials[i].state == STUDY_DONE && sign * value < sign * study->trials[i].value)
-            value = study->trials[i].value;
-    return value;
+    uint64_t best;
+    if (study_best(study, &best, NULL) != ERR_OK)
+        return value;
+    double least = study_find(study, best)->value;
+    return sign * value < sign * least ? least : value;
 }
 
 // Without a pruner, or without reports that it looked at, the newest report is the best guess there
 // is.
-static err_code_t guess(const study_t *study, const study_trial_t *trial, double *value,
-                        double *variance, err_t *err) {
+static err_code_t guess(study_t *study, const study_trial_t *trial, double *value, double *variance,
+                        err_t *err) {
     err_code_t code = ERR_NOT_FOUND;
     if (study->prune)
         code = tune_prune_extrapolate(study->prune, trial->number, value, variance, NULL);

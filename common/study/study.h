@@ -67,6 +67,8 @@ typedef struct {
     char reason[STUDY_TEXT_SIZE]; // of failed and forgotten ones
     double value, variance;       // of done and pruned ones
     bool stop;                    // a report said that it is to stop
+    uint64_t stop_step;           // … after this step, where it was
+    int stop_rank, stop_of;       // the stop_rank-th best of so many that had come there by then
     study_report_t *reports;      // in the order of their coming
     size_t report_count;
     json_t *note; // object

@@ -78,20 +78,10 @@ bool tune_should_stop(tune_t *tune) {
 
 // ---- slices ----
 
-err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *mean, double *sd,
-                      size_t *written, err_t *err) {
-    ERR_ASSERT(i >= 0 && i < tune->space.count);
+// Of parameter i, the others as in point.
+static size_t slice(const tune_t *tune, const view_t *view, const double *point, int i,
+                    size_t count, double *value, double *mean, double *sd) {
     const tune_parameter_t *p = &tune->space.parameters[i];
-    double point[TUNE_PARAMETERS_MAX];
-    view_t view;
-    *written = 0;
-    err_code_t code = tune_best(tune, NULL, point, NULL, NULL, err);
-    if (code)
-        return code;
-    if (tune->model.fitted == 0)
-        return err_set(err, ERR_NOT_FOUND, "too few trials have ended well for a model");
-    if ((code = view_init(tune, &view, err)) != ERR_OK)
-        return code;
     size_t all = p->type == TUNE_CONSTANT ? 1 : count;
     if (p->type == TUNE_CATEGORY && (size_t)p->choice_count < count)
         all = (size_t)p->choice_count;
@@ -104,11 +94,49 @@ err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *
         moved[i] = at;
         tune_space_canonical(&tune->space, moved);
         value[k] = at;
-        view_predict(tune, &view, moved, &mean[k], &sd[k], NULL, NULL);
+        view_predict(tune, view, moved, &mean[k], &sd[k], NULL, NULL);
         if (tune->config.maximise)
             mean[k] = -mean[k];
     }
-    *written = all;
+    return all;
+}
+
+// The best trial's point, and the model.
+static err_code_t slice_begin(tune_t *tune, double *point, uint64_t *trial, view_t *view,
+                              err_t *err) {
+    err_code_t code = tune_best(tune, trial, point, NULL, NULL, err);
+    if (code)
+        return code;
+    if (tune->model.fitted == 0)
+        return err_set(err, ERR_NOT_FOUND, "too few trials have ended well for a model");
+    return view_init(tune, view, err);
+}
+
+err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *mean, double *sd,
+                      size_t *written, err_t *err) {
+    ERR_ASSERT(i >= 0 && i < tune->space.count);
+    double point[TUNE_PARAMETERS_MAX];
+    view_t view;
+    *written = 0;
+    err_code_t code = slice_begin(tune, point, NULL, &view, err);
+    if (code)
+        return code;
+    *written = slice(tune, &view, point, i, count, value, mean, sd);
+    view_release(&view);
+    return ERR_OK;
+}
+
+err_code_t tune_slices(tune_t *tune, size_t count, double *value, double *mean, double *sd,
+                       size_t written[], uint64_t *trial, err_t *err) {
+    double point[TUNE_PARAMETERS_MAX];
+    view_t view;
+    err_code_t code = slice_begin(tune, point, trial, &view, err);
+    if (code)
+        return code;
+    for (int i = 0; i < tune->space.count; i++) {
+        size_t at = (size_t)i * count;
+        written[i] = slice(tune, &view, point, i, count, value + at, mean + at, sd + at);
+    }
     view_release(&view);
     return ERR_OK;
 }

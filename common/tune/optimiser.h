@@ -103,6 +103,10 @@ err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean,
 // most count, says in *written how many. ERR_NOT_FOUND: no model yet.
 err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *mean, double *sd,
                       size_t *written, err_t *err);
+// The same of all parameters at once, for about the cost of one: parameter i's values begin at
+// i · count in each array, *trial is the best trial.
+err_code_t tune_slices(tune_t *tune, size_t count, double *value, double *mean, double *sd,
+                       size_t written[], uint64_t *trial, err_t *err);
 // Shares of the model's variance over the whole space: main[space->count] by the parameter alone,
 // total[space->count] with all its interactions (Sobol' indices; main by Saltelli et al., Comput.
 // Phys. Commun. 181, 2010, total by Jansen, ibid. 117, 1999). Failed trials count as bad values

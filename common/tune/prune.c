@@ -81,9 +81,11 @@ typedef struct {
     size_t others, better, no_worse;
 } rank_t;
 
-static rank_t rank(const tune_prune_t *prune, uint64_t trial, int epoch, double value) {
+// Of the first `count` reports.
+static rank_t rank(const tune_prune_t *prune, size_t count, uint64_t trial, int epoch,
+                   double value) {
     rank_t rank = {0};
-    for (size_t i = 0; i < prune->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const report_t *r = &prune->reports[i];
         if (r->epoch != epoch || r->trial == trial)
             continue;
@@ -103,10 +105,18 @@ static double best_until(const tune_prune_t *prune, uint64_t trial, int epoch, d
     return value;
 }
 
+// By what the rule compares: a value, or the best so far.
+static rank_t rank_by_rule(const tune_prune_t *prune, size_t count, uint64_t trial, int epoch,
+                           double value) {
+    if (prune->config.rule == TUNE_PRUNE_MEDIAN)
+        value = best_until(prune, trial, epoch, value);
+    return rank(prune, count, trial, epoch, value);
+}
+
 static bool decide(const tune_prune_t *prune, uint64_t trial, int epoch, double value) {
     const tune_prune_config_t *c = &prune->config;
     bool median = c->rule == TUNE_PRUNE_MEDIAN;
-    rank_t r = rank(prune, trial, epoch, median ? best_until(prune, trial, epoch, value) : value);
+    rank_t r = rank_by_rule(prune, prune->count, trial, epoch, value);
     size_t all = r.others + 1;
     if (all < 2 * (size_t)c->eta || r.better < (size_t)c->keep)
         return false;
@@ -141,6 +151,16 @@ err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, dou
     err_code_t code = add(prune, report, err);
     *stop = code == ERR_OK && report.stop;
     return code;
+}
+
+bool tune_prune_standing(const tune_prune_t *prune, uint64_t trial, int epoch, int *rank, int *of) {
+    const report_t *report = epoch == FINAL ? NULL : find(prune, trial, epoch);
+    if (!report)
+        return false;
+    rank_t r = rank_by_rule(prune, (size_t)(report - prune->reports), trial, epoch, report->value);
+    *rank = (int)r.better + 1;
+    *of = (int)r.others + 1;
+    return true;
 }
 
 err_code_t tune_prune_finish(tune_prune_t *prune, uint64_t trial, double value, err_t *err) {

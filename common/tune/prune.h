@@ -46,6 +46,10 @@ bool tune_prune_looks(const tune_prune_t *prune, int epoch);
 // ERR_FULL: TUNE_PRUNE_REPORTS_MAX.
 err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, double value,
                              bool *stop, err_t *err);
+// How a report that counted stood among those that had come to its epoch by then (median rule: the
+// trial's best so far among the others' values there): `rank` of `of`, itself included, 1 the best.
+// False: no report of that trial and epoch counted.
+bool tune_prune_standing(const tune_prune_t *prune, uint64_t trial, int epoch, int *rank, int *of);
 // A trial ran to its end, and that is its final value. Again: no effect.
 err_code_t tune_prune_finish(tune_prune_t *prune, uint64_t trial, double value, err_t *err);
 // From the trial's latest report: its value moved by how far others went on average from there to

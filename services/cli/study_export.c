@@ -88,7 +88,7 @@ err_code_t verb_study_export(cli_t *cli, int *exit_code, err_t *err) {
         err_set(err, ERR_USAGE, "there is no format '%s'", format);
         return err_remedy(err, "--format takes one of: csv json");
     }
-    err_code_t code = view_fetch(cli, cli->call.arguments[0], &study, err);
+    err_code_t code = view_fetch(cli, cli->call.arguments[0], !csv || say_is_json(), &study, err);
     if (code)
         return code;
     if (!path && say_is_json()) { // one document, whatever the format

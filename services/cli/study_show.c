@@ -99,7 +99,7 @@ static void print_study(const json_t *study) {
 err_code_t verb_study_show(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     json_t *study = NULL;
-    err_code_t code = view_fetch(cli, cli->call.arguments[0], &study, err);
+    err_code_t code = view_fetch(cli, cli->call.arguments[0], false, &study, err);
     if (code)
         return code;
     if (say_is_json()) {

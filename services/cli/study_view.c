@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define PAUSE_MS 200
+#define MODEL_MS 120000 // for an answer that needs the model
 
 // --- Questions
 
@@ -14,10 +15,10 @@ err_code_t view_hint(err_code_t code, err_t *err) {
     return code;
 }
 
-err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
-                    void *reply, err_t *err) {
+static err_code_t ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                      void *reply, int64_t patience_ms, err_t *err) {
     client_t *client = NULL;
-    int64_t end_ms = clock_mono_ms() + cli_patience_ms(cli);
+    int64_t end_ms = clock_mono_ms() + patience_ms;
     err_code_t code = cli_connect(cli, cli->conf.studies, "the studies service", &client, err);
     while (code == ERR_OK) {
         int64_t left_ms = end_ms - clock_mono_ms();
@@ -32,26 +33,64 @@ err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_ty
     return view_hint(code, err);
 }
 
-err_code_t view_fetch(cli_t *cli, const char *study, json_t **document, err_t *err) {
-    proto_study_show_t question = {.study = study, .limit = PROTO_TRIALS_MAX, .model = true};
+err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
+                    void *reply, err_t *err) {
+    return ask(cli, type, message, reply_type, reply, cli_patience_ms(cli), err);
+}
+
+// --- The whole of it
+
+static err_code_t fetch_trials(cli_t *cli, const char *study, bool everything, json_t **document,
+                               err_t *err) {
+    proto_study_show_t question = {
+        .study = study, .limit = PROTO_TRIALS_MAX, .curves = everything ? PROTO_CURVE_MAX : 0};
     proto_study_view_t view;
-    json_t *whole = NULL;
-    err_code_t code = ERR_OK;
     do {
         proto_arena_reset(cli->arena);
-        code = view_ask(cli, PROTO_study_show, &question, PROTO_study_view, &view, err);
+        err_code_t code = view_ask(cli, PROTO_study_show, &question, PROTO_study_view, &view, err);
         if (code)
-            break;
+            return code;
         json_t *part = proto_to_json(PROTO_study_view, &view);
-        if (whole) {
-            json_array_extend(json_object_get(whole, "trials"), json_object_get(part, "trials"));
+        if (*document) {
+            json_array_extend(json_object_get(*document, "trials"),
+                              json_object_get(part, "trials"));
             json_decref(part);
         } else {
-            whole = part;
+            *document = part;
         }
         question.after += view.trials.count;
-        question.model = false;
     } while (view.trials.count > 0 && question.after < view.count);
+    return ERR_OK;
+}
+
+// By now the service is known to be there. One that has just read a large study fits its model
+// first; it goes on with that when a question has become too old, and the next is answered soon.
+static err_code_t fetch_model(cli_t *cli, const char *study, bool everything, json_t *document,
+                              err_t *err) {
+    static const char *const keys[] = {"settled", "importance", "noise", "slices"};
+    const proto_study_show_t question = {
+        .study = study, .model = true, .slices = everything ? PROTO_SLICE_MAX : 0};
+    proto_study_view_t view;
+    proto_arena_reset(cli->arena);
+    err_code_t code = ask(cli, PROTO_study_show, &question, PROTO_study_view, &view, MODEL_MS, err);
+    if (code)
+        return code;
+    json_t *part = proto_to_json(PROTO_study_view, &view);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(part, keys[i]);
+        if (value)
+            json_object_set(document, keys[i], value);
+    }
+    json_decref(part);
+    return ERR_OK;
+}
+
+err_code_t view_fetch(cli_t *cli, const char *study, bool everything, json_t **document,
+                      err_t *err) {
+    json_t *whole = NULL;
+    err_code_t code = fetch_trials(cli, study, everything, &whole, err);
+    if (code == ERR_OK)
+        code = fetch_model(cli, study, everything, whole, err);
     if (code) {
         json_decref(whole);
         return code;

@@ -76,6 +76,8 @@ static void fill_trial(const study_t *study, uint64_t number, proto_arena_t *are
         .reports = trial->report_count,
         .key = proto_arena_text(arena, trial->key[0] == '~' ? "" : trial->key),
         .reason = proto_arena_text(arena, trial->reason)};
+    if (trial->stop)
+        out->stopped = map_of(view_stopped(trial), arena);
 }
 
 static void answer_trial(const study_t *study, uint64_t number, request_t *request,
@@ -92,17 +94,22 @@ static void answer_ok(request_t *request) {
     request->answer = &ok;
 }
 
-static proto_bytes_t importance_of(study_t *study, proto_arena_t *arena) {
-    const tune_space_t *space = study_space(study);
-    double main[TUNE_PARAMETERS_MAX], total[TUNE_PARAMETERS_MAX];
-    if (tune_importance(study_tune(study), main, total, NULL) != ERR_OK)
-        return (proto_bytes_t){0};
-    json_t *map = json_object();
-    for (int i = 0; i < space->count; i++)
-        if (isfinite(main[i]) && isfinite(total[i]))
-            json_object_set_new(map, space->parameters[i].name,
-                                json_pack("{s:f, s:f}", "main", main[i], "total", total[i]));
-    return map_of(map, arena);
+// As map_of; of NULL none.
+static proto_bytes_t map_if(json_t *json, proto_arena_t *arena) {
+    return json ? map_of(json, arena) : (proto_bytes_t){0};
+}
+
+static void fill_model(study_t *study, const request_t *request, proto_arena_t *arena,
+                       proto_study_view_t *view) {
+    if (request->model) {
+        view->importance = map_if(view_importance(study), arena);
+        view->settled = study_should_stop(study);
+        double noise = tune_noise(study_tune(study));
+        if (noise >= 0 && noise <= PROTO_VALUE_MAX)
+            view->noise = noise;
+    }
+    if (request->slices)
+        view->slices = map_if(view_slices(study, request->slices), arena);
 }
 
 static void show(book_t *book, request_t *request, proto_arena_t *arena) {
@@ -111,8 +118,12 @@ static void show(book_t *book, request_t *request, proto_arena_t *arena) {
     size_t count = study_count(study), first = request->step < count ? request->step : count;
     size_t shown = count - first < request->limit ? count - first : (size_t)request->limit;
     proto_study_trial_t *trials = proto_arena_alloc(arena, (shown + 1) * sizeof *trials);
-    for (size_t i = 0; i < shown; i++)
+    for (size_t i = 0; i < shown; i++) {
         fill_trial(study, first + i + 1, arena, &trials[i]);
+        if (request->curves)
+            trials[i].curve =
+                map_of(view_curve(study_trial(study, first + i + 1), request->curves), arena);
+    }
     uint64_t best = 0;
     if (study_best(study, &best, NULL) != ERR_OK)
         best = 0;
@@ -125,11 +136,9 @@ static void show(book_t *book, request_t *request, proto_arena_t *arena) {
         .running = study_running(study),
         .best = best,
         .stopped = proto_arena_text(arena, stopped ? stopped : ""),
+        .noise = PROTO_NO_VALUE,
         .trials = {trials, shown}};
-    if (request->model) {
-        view->importance = importance_of(study, arena);
-        view->settled = study_should_stop(study);
-    }
+    fill_model(study, request, arena, view);
     request->answer_type = PROTO_study_view;
     request->answer = view;
 }

@@ -109,6 +109,8 @@ static err_code_t read_body(proto_type_t type, const body_t *body, request_t *re
         request->step = body->show.after;
         request->limit = body->show.limit;
         request->model = body->show.model;
+        request->curves = body->show.curves;
+        request->slices = body->show.slices;
         return ERR_OK;
     case PROTO_study_stop:
         snprintf(request->text, sizeof request->text, "%s", body->stop.reason);

@@ -1,5 +1,6 @@
 // The parts of the service: messages (studies.c), studies in memory and the order of what is done
-// to them (books.c), what a request does to a study (deeds.c), the dispatcher (archive.h).
+// to them (books.c), what a request does to a study (deeds.c) and sees of it (views.c), the
+// dispatcher (archive.h).
 #ifndef INKLING_STUDIES_STUDIES_IMPL_H
 #define INKLING_STUDIES_STUDIES_IMPL_H
 
@@ -51,6 +52,7 @@ struct request {
     double value;               // PROTO_NO_VALUE: none
     char text[STUDY_TEXT_SIZE]; // key of an ask, reason of a stop, why a trial failed
     bool model;                 // of study_show
+    uint64_t curves, slices;    // of study_show: points
     // What came of it, until it is stored or known to be true still:
     bool done;
     proto_type_t answer_type;
@@ -130,5 +132,11 @@ void request_free(request_t *request);
 err_code_t deed_check_about(const json_t *about, err_t *err); // on the loop's thread
 // Decides: afterwards the request has an answer in the arena, or an err.
 void deed_do(book_t *book, request_t *request, proto_arena_t *arena);
+
+// --- views.c, on the background thread: parts of a study.view, new references
+json_t *view_curve(const study_trial_t *trial, uint64_t most); // at most so many points
+json_t *view_stopped(const study_trial_t *trial);              // of one that is to stop
+json_t *view_importance(study_t *study);                       // NULL: there is no model yet
+json_t *view_slices(study_t *study, uint64_t points);          // NULL: as above
 
 #endif

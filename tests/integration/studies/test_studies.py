@@ -97,6 +97,18 @@ class WhatItSays(Scene):
         part = self.view(after=28)["trials"]
         self.assertEqual(part, view["trials"][28:])
         self.assertEqual(self.view(limit=0).get("trials", []), [])
+        self.assertNotIn("slices", view)
+        slices = self.view(limit=0, slices=51)["slices"]
+        self.assertEqual(list(slices["parameters"]), ["lr", "width", "optimizer", "momentum"])
+        lr, optimizer = slices["parameters"]["lr"], slices["parameters"]["optimizer"]
+        self.assertEqual({len(lr[key]) for key in ("at", "mean", "sd")}, {51})
+        self.assertAlmostEqual(math.log10(lr["at"][0]), -5)
+        self.assertAlmostEqual(math.log10(lr["at"][-1]), -1)
+        least = lr["at"][lr["mean"].index(min(lr["mean"]))]
+        self.assertTrue(1e-3 < least < 1e-2, least)
+        self.assertEqual(optimizer["at"], ["sgd", "adam"])
+        self.assertIn(slices["trial"], range(1, 31))
+        self.assertTrue(all(isinstance(at, int) for at in slices["parameters"]["width"]["at"]))
 
     def test_values_are_maximised_where_that_is_wanted(self):
         self.create(direction="maximise", prune="none")
@@ -121,9 +133,36 @@ class WhatItSays(Scene):
             else:
                 self.tell(trial, value=float(n))
         self.assertGreater(len(stopped), 5)
-        states = {trial["trial"]: trial["state"] for trial in self.view()["trials"]}
+        trials = self.view(curves=100)["trials"]
+        states = {trial["trial"]: trial["state"] for trial in trials}
+        for trial in trials:
+            steps = trial["curve"]["steps"]
+            self.assertEqual(steps, list(range(1, trial["reports"] + 1)))
+            self.assertEqual(trial["curve"]["values"], [trial["trial"] - 1.0 + 1 / step for step in steps])
+            self.assertEqual("stopped" in trial, trial["state"] == "pruned")
+        for number in stopped:  # each is worse than all before it
+            step, rank, of = (trials[number - 1]["stopped"][key] for key in ("step", "rank", "of"))
+            self.assertEqual((step, rank), (trials[number - 1]["reports"], of))
+            self.assertGreaterEqual(of, 6)
         self.assertEqual(sorted(number for number in states if states[number] == "pruned"), stopped)
         self.refused("CONFLICT", "is pruned", "study.tell", {"study": "mine", "trial": stopped[0], "value": 1.0})
+
+    def test_long_curves_are_thinned(self):
+        self.create(prune="none")
+        trial = self.ask()["trial"]
+        for step in [*range(2, 51), 1, *range(51, 251)]:
+            self.client.ask("study.report", {"study": "mine", "trial": trial, "step": step, "value": float(step)})
+        self.assertNotIn("curve", self.view()["trials"][0])
+        for most in (1, 2, 7, 100):
+            curve = self.view(curves=most)["trials"][0]["curve"]
+            self.assertEqual(len(curve["steps"]), most)
+            self.assertEqual(curve["steps"], sorted(set(curve["steps"])))
+            self.assertEqual(curve["steps"], curve["values"])
+            self.assertEqual(curve["steps"][-1], 250)
+            self.assertEqual(curve["steps"][0], 1 if most > 1 else 250)
+        self.refused("INVALID", "curves", "study.show", {"study": "mine", "curves": 101})
+        self.refused("INVALID", "slices", "study.show", {"study": "mine", "slices": 52})
+        self.assertNotIn("slices", self.view(slices=10))  # there is no model yet
 
     def test_stop_and_continue(self):
         self.create()

@@ -73,6 +73,9 @@ static void same(study_t *a, study_t *b) {
         assert_int_equal(x->report_count, y->report_count);
         assert_true(x->value == y->value && x->variance == y->variance);
         assert_string_equal(x->key, y->key);
+        assert_int_equal(x->stop_step, y->stop_step);
+        assert_int_equal(x->stop_rank, y->stop_rank);
+        assert_int_equal(x->stop_of, y->stop_of);
     }
 }
 
@@ -183,6 +186,50 @@ static void finite_spaces_end(void **state) {
     study_free(&study);
 }
 
+// Five trials that end with `ends`, of which values after the first step were `begins`; then a
+// sixth one that is stopped there.
+static double guess_of(const char *about, const double *begins, const double *ends, double begin,
+                       int rank) {
+    study_t *study = make(about);
+    uint64_t trial;
+    bool stop;
+    for (int i = 0; i < 6; i++) {
+        good(study_ask(study, "", &trial, &err));
+        good(study_report(study, trial, 1, i < 5 ? begins[i] : begin, &stop, &err));
+        assert_int_equal(stop, i == 5);
+        if (i < 5)
+            good(study_tell(study, trial, ends[i], &err));
+        else
+            good(study_prune(study, trial, &err));
+    }
+    const study_trial_t *last = study_trial(study, 6);
+    assert_int_equal(last->stop_step, 1);
+    assert_int_equal(last->stop_rank, rank);
+    assert_int_equal(last->stop_of, 6);
+    double value = last->value;
+    study_free(&study);
+    return value;
+}
+
+static void what_is_stopped_early_is_guessed_by_the_others(void **state) {
+    (void)state;
+#define SMALL "{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9"
+    const double begins[] = {2, 3, 4, 5, 6}, ends[] = {1, 2, 3, 4, 5};
+    assert_true(fabs(guess_of(SMALL "}", begins, ends, 4.5, 4) - 3.5) < 1e-12);
+    // Most had a longer way to go: by that it would be the best, which it was stopped for not
+    // being.
+    const double far[] = {10, 11, 100, 100, 100}, near[] = {9, 9.5, 10, 11, 12};
+    assert_true(guess_of(SMALL "}", far, near, 12, 3) == 9);
+    double mirrored[2][5];
+    for (int i = 0; i < 5; i++) {
+        mirrored[0][i] = -far[i];
+        mirrored[1][i] = -near[i];
+    }
+    assert_true(guess_of(SMALL ",\"direction\":\"maximise\"}", mirrored[0], mirrored[1], -12, 3) ==
+                -9);
+#undef SMALL
+}
+
 static void bad_abouts_and_entries_are_named(void **state) {
     static const char *const abouts[][2] = {
         {"{}", "space"},
@@ -228,6 +275,7 @@ int main(void) {
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
         cmocka_unit_test(finite_spaces_end),
+        cmocka_unit_test(what_is_stopped_early_is_guessed_by_the_others),
         cmocka_unit_test(bad_abouts_and_entries_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -387,6 +387,19 @@ static void importance_slices_and_the_end(void **state) {
     assert_true(fabs(mean[1] - mean[0] - 0.7) < 0.1);
     ok(tune_slice(tune, 4, 5, at, mean, sd, &count, &err), &err);
     assert_int_equal(count, 1);
+    double all[3][5 * 5];
+    size_t counts[TUNE_PARAMETERS_MAX];
+    uint64_t best, trial;
+    ok(tune_slices(tune, 5, all[0], all[1], all[2], counts, &trial, &err), &err);
+    ok(tune_best(tune, &best, NULL, NULL, NULL, &err), &err);
+    assert_int_equal(trial, best);
+    for (int i = 0; i < 5; i++) {
+        ok(tune_slice(tune, i, 5, at, mean, sd, &count, &err), &err);
+        assert_int_equal(counts[i], count);
+        assert_memory_equal(all[0] + 5 * i, at, count * sizeof *at);
+        assert_memory_equal(all[1] + 5 * i, mean, count * sizeof *mean);
+        assert_memory_equal(all[2] + 5 * i, sd, count * sizeof *sd);
+    }
     tune_free(&tune);
 }
 

@@ -48,6 +48,38 @@ static void the_best_third_goes_on(void **state) {
     tune_prune_free(&prune);
 }
 
+static void standing(const tune_prune_t *prune, uint64_t trial, int epoch, int rank, int of) {
+    int is_rank = 0, is_of = 0;
+    assert_true(tune_prune_standing(prune, trial, epoch, &is_rank, &is_of));
+    assert_int_equal(is_rank, rank);
+    assert_int_equal(is_of, of);
+}
+
+static void where_a_trial_stood_then(void **state) {
+    (void)state;
+    int rank, of;
+    tune_prune_t *prune = new_rule((tune_prune_config_t){.last = 9, .maximise = true});
+    for (uint64_t i = 0; i < 5; i++)
+        report(prune, i, 1, (double)i);
+    assert_true(report(prune, 5, 1, 2.5));
+    report(prune, 6, 1, 9); // who comes later changes nothing
+    standing(prune, 5, 1, 3, 6);
+    standing(prune, 0, 1, 1, 1);
+    standing(prune, 6, 1, 1, 7);
+    tune_prune_finish(prune, 6, 9, NULL);
+    assert_false(tune_prune_standing(prune, 6, 0, &rank, &of)); // a final value is at no epoch
+    assert_false(tune_prune_standing(prune, 6, 3, &rank, &of));
+    tune_prune_free(&prune);
+    prune = new_rule((tune_prune_config_t){.rule = TUNE_PRUNE_MEDIAN, .last = 9});
+    for (uint64_t i = 0; i < 6; i++)
+        for (int epoch = 1; epoch <= 2; epoch++)
+            report(prune, i, epoch, (double)i + epoch);
+    report(prune, 7, 1, 2.5);
+    report(prune, 7, 2, 8);      // its best so far counts
+    standing(prune, 7, 2, 2, 6); // the sixth was stopped at the first epoch
+    tune_prune_free(&prune);
+}
+
 static void reports_are_idempotent(void **state) {
     (void)state;
     tune_prune_t *prune = new_rule((tune_prune_config_t){.last = 9});
@@ -132,6 +164,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rungs),
         cmocka_unit_test(the_best_third_goes_on),
+        cmocka_unit_test(where_a_trial_stood_then),
         cmocka_unit_test(reports_are_idempotent),
         cmocka_unit_test(the_best_are_safe),
         cmocka_unit_test(median_rule),
