@@ -78,6 +78,19 @@ bool tune_should_stop(tune_t *tune) {
 
 // ---- slices ----
 
+// Moves the point to where parameter i applies: its parents take the first word that lets it.
+static void make_apply(const tune_space_t *space, double *point, int i) {
+    for (const tune_parameter_t *p = &space->parameters[i]; p->conditional;
+         p = &space->parameters[p->parent]) {
+        int choice = (int)point[p->parent];
+        if (p->parent_choices >> choice & 1)
+            continue;
+        for (choice = 0; !(p->parent_choices >> choice & 1);)
+            choice++;
+        point[p->parent] = choice;
+    }
+}
+
 // Of parameter i, the others as in point.
 static size_t slice(const tune_t *tune, const view_t *view, const double *point, int i,
                     size_t count, double *value, double *mean, double *sd) {
@@ -91,6 +104,7 @@ static size_t slice(const tune_t *tune, const view_t *view, const double *point,
                               : tune_parameter_decode(p, (double)k / (double)(all - 1));
         double moved[TUNE_PARAMETERS_MAX];
         memcpy(moved, point, sizeof moved);
+        make_apply(&tune->space, moved, i);
         moved[i] = at;
         tune_space_canonical(&tune->space, moved);
         value[k] = at;

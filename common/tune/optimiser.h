@@ -99,8 +99,9 @@ bool tune_should_stop(tune_t *tune);
 err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean, double *sd,
                      err_t *err);
 // What the model expects at `count` values of parameter i spread over its range, the others as in
-// the best trial: values, means and standard deviations. A category gives one per choice. Writes at
-// most count, says in *written how many. ERR_NOT_FOUND: no model yet.
+// the best trial: values, means and standard deviations. Where the parameter does not apply there,
+// its parent takes the first word that lets it. A category gives one per choice. Writes at most
+// count, says in *written how many. ERR_NOT_FOUND: no model yet.
 err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *mean, double *sd,
                       size_t *written, err_t *err);
 // The same of all parameters at once, for about the cost of one: parameter i's values begin at
