@@ -33,7 +33,9 @@ void study_save(study_t *study, size_t count) {
     for (size_t i = 0; i < count; i++)
         json_decref(study->unsaved[i]);
     study->unsaved_count -= count;
-    memmove(study->unsaved, study->unsaved + count, study->unsaved_count * sizeof *study->unsaved);
+    if (study->unsaved_count > 0)
+        memmove(study->unsaved, study->unsaved + count,
+                study->unsaved_count * sizeof *study->unsaved);
     study->saved += count;
 }
 
@@ -109,6 +111,8 @@ err_code_t study_replay(study_t *study, const json_t *entry, err_t *err) {
         apply_stop(study, text_of(entry, "reason"));
     else if (strcmp(word, "continue") == 0)
         apply_stop(study, "");
+    else if (strcmp(word, "space") == 0)
+        code = apply_space(study, json_object_get(entry, "space"), err);
     else
         code = replay_trial(study, word, entry, err);
     if (code && code != ERR_CORRUPT) {

@@ -32,20 +32,6 @@ static bool number_of(const json_t *about, const char *key, double fallback, dou
     return (!json || json_is_number(json)) && *value >= min && *value <= max;
 }
 
-static err_code_t read_space(study_t *study, err_t *err) {
-    const json_t *list = json_object_get(study->about, "space");
-    const char *texts[TUNE_PARAMETERS_MAX];
-    size_t count = json_array_size(list);
-    if (count < 1 || count > TUNE_PARAMETERS_MAX)
-        return bad(err, "space", "give a list of parameters, as \"lr=log:1e-5..1e-2\"");
-    for (size_t i = 0; i < count; i++) {
-        texts[i] = json_string_value(json_array_get(list, i));
-        if (!texts[i])
-            return bad(err, "space", "each parameter is a text, as \"lr=log:1e-5..1e-2\"");
-    }
-    return tune_space_parse(texts, count, &study->space, err);
-}
-
 static err_code_t read_config(study_t *study, err_t *err) {
     static const char *const ways[] = {"minimise", "maximise"};
     static const char *const strategies[] = {"model", "sobol", "random"};
@@ -101,7 +87,7 @@ err_code_t study_new(const json_t *about, study_t **out, err_t *err) {
     study_t *study = mem_zero(1, sizeof *study);
     study->about = json_deep_copy(about);
     study->notes = json_object();
-    err_code_t code = read_space(study, err);
+    err_code_t code = space_read(json_object_get(about, "space"), &study->space, err);
     if (code == ERR_OK)
         code = read_config(study, err);
     if (code == ERR_OK)
@@ -122,6 +108,7 @@ void study_free(study_t **self) {
     for (size_t i = 0; i < study->count; i++) {
         free(study->trials[i].reports);
         json_decref(study->trials[i].note);
+        json_decref(study->trials[i].params);
     }
     for (size_t i = 0; i < study->unsaved_count; i++)
         json_decref(study->unsaved[i]);

@@ -28,7 +28,16 @@
 //   {"do": "note", "trial": 1, "note": {…}}                        the driver's own; of trial 0,
 //   the study's; newer keys win
 //   {"do": "stop", "reason": "…"}, {"do": "continue"}
+//   {"do": "space", "space": ["lr=log:1e-4..1e-2", …]}             the space from here on
 // Numbers are natural ones: those of the job's parameters, values as they were told.
+//
+// The space may change while trials run: a parameter's definition is replaced, or one comes, which
+// must have a default. Ranges may become narrower, wider, logarithmic, whole or not, or a constant;
+// words may come and go. Trials so far stay, running ones go on, and what was tried is not tried
+// again. What comes is within the new space; the model goes on knowing what is outside of it, at
+// its true place, which on the new scale is outside of the unit interval. What is new to a trial
+// counts as its default, also for the best's sake; study_trial_params() says what it was given.
+// Words cannot become numbers, and no parameter can go. Early stopping knows nothing of the space.
 #ifndef INKLING_STUDY_STUDY_H
 #define INKLING_STUDY_STUDY_H
 
@@ -61,7 +70,8 @@ typedef struct {
 typedef struct {
     uint64_t number; // from 1
     study_state_t state;
-    double point[TUNE_PARAMETERS_MAX];
+    double point[TUNE_PARAMETERS_MAX]; // of the space as it is now, maybe outside of it
+    json_t *params;                    // given when the space was another one; else NULL
     tune_why_t why;
     char key[STUDY_KEY_SIZE];     // of the ask, or ""
     char reason[STUDY_TEXT_SIZE]; // of failed and forgotten ones
@@ -79,7 +89,7 @@ err_code_t study_new(const json_t *about, study_t **study, err_t *err);
 void study_free(study_t **study); // allows NULL in it
 
 const json_t *study_about(const study_t *study);
-const tune_space_t *study_space(const study_t *study);
+const tune_space_t *study_space(const study_t *study); // as it is now
 bool study_maximises(const study_t *study);
 uint64_t study_limit(const study_t *study); // of trials; 0: none
 
@@ -112,6 +122,9 @@ err_code_t study_prune(study_t *study, uint64_t trial, err_t *err);
 err_code_t study_note(study_t *study, uint64_t trial, json_t *note, err_t *err); // takes note
 err_code_t study_stop(study_t *study, const char *reason, err_t *err);
 err_code_t study_continue(study_t *study, err_t *err);
+// Definitions that replace those of the same names, or come behind them; the same again is no
+// change. ERR_USAGE: as tune_space_merge().
+err_code_t study_change(study_t *study, const char *const *texts, size_t count, err_t *err);
 
 // --- What there is
 
@@ -130,6 +143,10 @@ tune_t *study_tune(study_t *study); // for slices and importance
 
 // --- Parameters
 
+// The definitions of a space, as about has them; new reference.
+json_t *study_space_texts(const tune_space_t *space);
+// What the trial was given to try; new reference.
+json_t *study_trial_params(const study_t *study, const study_trial_t *trial);
 // What applies, as {"lr": 0.001, "batch": 32, "augment": "flip"}; new reference.
 json_t *study_params(const tune_space_t *space, const double *point);
 // ERR_INVALID: one that does not exist, does not apply, is missing or out of its range.

@@ -40,6 +40,10 @@ err_code_t apply_end(study_t *study, study_trial_t *trial, study_state_t state, 
 void apply_note(study_t *study, study_trial_t *trial, const json_t *note); // trial NULL: the study
 void apply_stop(study_t *study, const char *reason);                       // "": it goes on
 
+// --- change.c
+err_code_t space_read(const json_t *list, tune_space_t *space, err_t *err);
+err_code_t apply_space(study_t *study, const json_t *list, err_t *err);
+
 // --- params.c
 err_code_t why_read(const json_t *json, tune_why_t *why);
 

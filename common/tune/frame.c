@@ -6,17 +6,26 @@ static const tune_parameter_t *of(const frame_t *frame, int dim) {
     return &frame->space->parameters[frame->parameter[dim]];
 }
 
-void frame_init(frame_t *frame, const tune_space_t *space) {
+static const tune_parameter_t *scale_of(const frame_t *frame, int dim) {
+    return &frame->scale->parameters[frame->parameter[dim]];
+}
+
+bool frame_varies(const frame_t *frame, int dim) {
+    return of(frame, dim)->type != TUNE_CONSTANT;
+}
+
+void frame_init(frame_t *frame, const tune_space_t *space, const tune_space_t *scale) {
     frame->space = space;
+    frame->scale = scale;
     frame->dims = frame->wide = 0;
     for (int i = 0; i < space->count; i++) {
-        const tune_parameter_t *p = &space->parameters[i];
+        const tune_parameter_t *p = &scale->parameters[i];
         if (p->type == TUNE_CONSTANT)
             continue;
         int dim = frame->dims++;
         frame->parameter[dim] = i;
         frame->first[dim] = frame->wide;
-        frame->width[dim] = p->type == TUNE_CATEGORY ? p->choice_count : 1;
+        frame->width[dim] = p->type == TUNE_CATEGORY ? p->choice_count + p->retired : 1;
         for (int k = 0; k < frame->width[dim]; k++)
             frame->group[frame->wide++] = dim;
     }
@@ -25,8 +34,8 @@ void frame_init(frame_t *frame, const tune_space_t *space) {
 void frame_widen(const frame_t *frame, const double *point, double *wide) {
     for (int dim = 0; dim < frame->dims; dim++) {
         double value = point[frame->parameter[dim]], *at = wide + frame->first[dim];
-        if (of(frame, dim)->type != TUNE_CATEGORY) {
-            *at = tune_parameter_encode(of(frame, dim), value);
+        if (scale_of(frame, dim)->type != TUNE_CATEGORY) {
+            *at = tune_parameter_place(scale_of(frame, dim), value);
             continue;
         }
         for (int k = 0; k < frame->width[dim]; k++)
@@ -45,7 +54,8 @@ void frame_decode(const frame_t *frame, const double *unit, double *point) {
 void frame_numbers(const frame_t *frame, const double *wide, double *point) {
     for (int dim = 0; dim < frame->dims; dim++) {
         int i = frame->parameter[dim];
-        if (of(frame, dim)->type != TUNE_CATEGORY && tune_space_active(frame->space, point, i))
+        if (frame_varies(frame, dim) && of(frame, dim)->type != TUNE_CATEGORY &&
+            tune_space_active(frame->space, point, i))
             point[i] = tune_parameter_decode(of(frame, dim), wide[frame->first[dim]]);
     }
     tune_space_canonical(frame->space, point);

@@ -10,14 +10,16 @@
 
 // ---- the best, and the noise ----
 
+// Of those inside of the space, if there are any.
 static int best_by_value(const tune_t *tune) {
-    int best = -1;
+    const trial_t *best = NULL;
     for (int e = 0; e < tune->ended_count; e++) {
         const trial_t *t = &tune->trials[tune->ended[e]];
-        if (t->state == TRIAL_DONE && (best < 0 || t->value < tune->trials[best].value))
-            best = tune->ended[e];
+        if (t->state == TRIAL_DONE && (!best || t->inside > best->inside ||
+                                       (t->inside == best->inside && t->value < best->value)))
+            best = t;
     }
-    return best;
+    return best ? (int)(best - tune->trials) : -1;
 }
 
 err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean, double *sd,
@@ -65,7 +67,7 @@ bool tune_should_stop(tune_t *tune) {
     double enough = 0.5 * noise_at_best(tune);
     enough = tune->config.tolerance > enough ? tune->config.tolerance : enough;
     int run = 0;
-    for (int i = tune->count - 1; i >= 0 && run < TUNE_STOP_RUN; i--) {
+    for (int i = tune->count - 1; i >= tune->changed && run < TUNE_STOP_RUN; i--) {
         const tune_why_t *why = &tune->trials[i].why;
         if (tune->trials[i].state == TRIAL_FORGOTTEN || why->kind == TUNE_REPLICATE)
             continue;

@@ -10,6 +10,7 @@
 #define FRESH_ROWS_MAX 250  // from fresh starts up to so many rows
 #define FIT_ROWS_MAX   400  // that hyperparameters are fitted to
 #define FIT_ROWS_MIN   3    // before there is a model
+#define OUTSIDE_MAX    3    // spreads of the values inside, by which one outside counts as worse
 #define NOISY          1e-3 // σ²/s² above which the best is not known by its value
 
 // ---- rows ----
@@ -50,6 +51,26 @@ static void add_failures(const tune_t *tune, int ended, rows_t *rows) {
     }
 }
 
+// How bad it is outside of the space tells little of what is inside of it from some point on, and
+// would leave no differences between values inside when all are brought to unit variance.
+static void cap_outside(const tune_t *tune, rows_t *rows) {
+    double best = INFINITY, worst = -INFINITY;
+    int inside = 0;
+    for (int row = 0; row < rows->data.n; row++) {
+        if (!tune->trials[rows->trial[row]].inside)
+            continue;
+        best = fmin(best, rows->data.y[row]);
+        worst = fmax(worst, rows->data.y[row]);
+        inside++;
+    }
+    if (inside < FIT_ROWS_MIN)
+        return;
+    double most = worst + OUTSIDE_MAX * (worst - best);
+    for (int row = 0; row < rows->data.n; row++)
+        if (!tune->trials[rows->trial[row]].inside)
+            rows->data.y[row] = fmin(rows->data.y[row], most);
+}
+
 // Values as they are, repeated points averaged.
 static void collect(const tune_t *tune, int ended, rows_t *rows) {
     int *row_of = mem_alloc(sizeof *row_of * (size_t)(tune->count + 1));
@@ -76,6 +97,7 @@ static void collect(const tune_t *tune, int ended, rows_t *rows) {
     }
     for (int row = 0; row < rows->data.n; row++)
         rows->data.share[row] = 1.0 / rows->count[row];
+    cap_outside(tune, rows);
     add_failures(tune, ended, rows);
     free(row_of);
 }
@@ -311,12 +333,17 @@ err_code_t view_init(tune_t *tune, view_t *view, err_t *err) {
     const posterior_t *p = &view->posterior;
     view->mean = mem_alloc(sizeof *view->mean * (size_t)(data->n + 1));
     int best = -1;
+    bool best_inside = false;
     for (int i = 0; i < data->n; i++) { // (K + D)α = y, so Kα = y − Dα
         double noise = p->sigma2 * data->share[i] + data->own[i] + p->jitter;
         view->mean[i] = data->y[i] - noise * p->alpha[i];
-        bool worked = tune->trials[view->rows.trial[i]].state == TRIAL_DONE;
-        if (worked && (best < 0 || view->mean[i] < view->mean[best]))
+        const trial_t *trial = &tune->trials[view->rows.trial[i]];
+        bool better = best < 0 || trial->inside > best_inside ||
+                      (trial->inside == best_inside && view->mean[i] < view->mean[best]);
+        if (trial->state == TRIAL_DONE && better) {
             best = i;
+            best_inside = trial->inside;
+        }
     }
     view->best = best;
     return ERR_OK;

@@ -18,17 +18,20 @@ const char *tune_kind_text(tune_kind_t kind) {
     return texts[kind];
 }
 
+// What follows from the space.
+static void lay_out(tune_t *tune) {
+    frame_init(&tune->frame, &tune->space, &tune->scale);
+    tune->size = tune_space_size(&tune->space);
+    sobol_init(&tune->start, tune->frame.dims);
+    sobol_shift(&tune->start, tune->config.seed, 0, 0, PURPOSE_START);
+}
+
 tune_t *tune_new(const tune_space_t *space, const tune_config_t *config) {
     tune_t *tune = mem_zero(1, sizeof *tune);
     ERR_ASSERT(tune_space_check(space, NULL) == ERR_OK);
-    tune->space = *space;
+    tune->space = tune->scale = *space;
     tune->config = *config;
-    frame_init(&tune->frame, &tune->space);
-    tune->size = tune_space_size(&tune->space);
-    sobol_init(&tune->start, tune->frame.dims);
-    sobol_shift(&tune->start, config->seed, 0, 0, PURPOSE_START);
-    if (tune->config.start <= 0)
-        tune->config.start = tune->frame.dims + 1 > 5 ? tune->frame.dims + 1 : 5;
+    lay_out(tune);
     return tune;
 }
 
@@ -61,6 +64,17 @@ static err_code_t check_new(const tune_t *tune, uint64_t number, err_t *err) {
     return ERR_OK;
 }
 
+// ---- a space that changes ----
+
+static void carry(const tune_space_t *from, const tune_space_t *to, trial_t *trial) {
+    double point[TUNE_PARAMETERS_MAX];
+    memcpy(point, trial->point, sizeof *point * (size_t)from->count);
+    tune_space_carry(from, to, point);
+    trial->point = mem_grow(trial->point, sizeof *point * (size_t)to->count);
+    memcpy(trial->point, point, sizeof *point * (size_t)to->count);
+    trial->inside = tune_space_contains(to, point, NULL) == ERR_OK;
+}
+
 // The first trial at the same point that counts, or -1.
 static int find_twin(const tune_t *tune, const double *point) {
     for (int i = 0; i < tune->count; i++)
@@ -68,6 +82,37 @@ static int find_twin(const tune_t *tune, const double *point) {
             memcmp(tune->trials[i].point, point, sizeof *point * (size_t)tune->space.count) == 0)
             return i;
     return -1;
+}
+
+// Points may have come to differ, or to be the same.
+static void find_twins(tune_t *tune) {
+    int count = tune->count;
+    tune->distinct = 0;
+    for (tune->count = 0; tune->count < count; tune->count++) {
+        trial_t *trial = &tune->trials[tune->count];
+        int twin = find_twin(tune, trial->point);
+        trial->twin = twin < 0 ? tune->count : twin;
+        tune->distinct += twin < 0 && trial->inside && trial->state != TRIAL_FORGOTTEN;
+    }
+}
+
+void tune_change(tune_t *tune, const tune_space_t *space) {
+    tune_space_t was = tune->space;
+    ERR_ASSERT(tune_space_check(space, NULL) == ERR_OK);
+    tune_space_t scale = *space;
+    for (int i = 0; i < scale.count; i++) {
+        int before = tune_space_find(&was, scale.parameters[i].name);
+        if (before >= 0 && scale.parameters[i].type == TUNE_CONSTANT)
+            scale.parameters[i] = tune->scale.parameters[before];
+    }
+    for (int i = 0; i < tune->count; i++)
+        carry(&was, space, &tune->trials[i]);
+    tune->space = *space;
+    tune->scale = scale;
+    tune->changed = tune->count;
+    find_twins(tune);
+    lay_out(tune);
+    tune->model = (model_t){.considered = tune->ended_count > 0 ? tune->ended_count - 1 : 0};
 }
 
 static void add(tune_t *tune, uint64_t number, const double *point, const tune_why_t *why) {
@@ -84,7 +129,7 @@ static void add(tune_t *tune, uint64_t number, const double *point, const tune_w
         tune->distinct++;
     }
     tune->trials[tune->count++] =
-        (trial_t){.number = number, .twin = twin, .why = *why, .point = kept};
+        (trial_t){.number = number, .twin = twin, .why = *why, .inside = true, .point = kept};
 }
 
 static err_code_t find_pending(const tune_t *tune, uint64_t number, trial_t **trial, err_t *err) {
@@ -130,7 +175,7 @@ err_code_t tune_forget(tune_t *tune, uint64_t number, err_t *err) {
             heir = heir < 0 ? i : heir;
             tune->trials[i].twin = heir;
         }
-    if (trial->twin == gone && heir < 0)
+    if (trial->twin == gone && heir < 0 && trial->inside)
         tune->distinct--;
     return ERR_OK;
 }
@@ -162,6 +207,16 @@ static bool has_defaults(const tune_space_t *space) {
         if (space->parameters[i].has_default && space->parameters[i].type != TUNE_CONSTANT)
             return true;
     return false;
+}
+
+// Trials before there is a model.
+static int starts(const tune_t *tune) {
+    int dims = 0;
+    if (tune->config.start > 0)
+        return tune->config.start;
+    for (int d = 0; d < tune->frame.dims; d++)
+        dims += frame_varies(&tune->frame, d);
+    return dims + 1 > 5 ? dims + 1 : 5;
 }
 
 // A point without the model, none that is known. False: there is none.
@@ -200,7 +255,7 @@ static double replicate_score(const tune_t *tune, const view_t *view) {
 // repetition is under way.
 static bool wants_replicate(const tune_t *tune, const view_t *view, double score) {
     int first = view->rows.trial[view->best], count = 0;
-    if (!model_noisy(tune) || tune->trials[first].variance > 0)
+    if (!model_noisy(tune) || tune->trials[first].variance > 0 || !tune->trials[first].inside)
         return false;
     for (int i = 0; i < tune->count; i++) {
         const trial_t *t = &tune->trials[i];
@@ -268,7 +323,7 @@ err_code_t tune_ask(tune_t *tune, uint64_t trial, double *point, tune_why_t *why
         *why = why_of(TUNE_EXHAUSTED);
         return ERR_OK;
     }
-    bool start = !plain && counted < tune->config.start;
+    bool start = !plain && counted < starts(tune);
     if (!plain && !start)
         done = ask_model(tune, trial, found, &reason);
     if (!done)

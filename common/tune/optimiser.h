@@ -6,11 +6,12 @@
 //   tune_free(&tune);
 //
 // It has no clock, no file, no thread and no state but this: the asks without an end (pending) and
-// the ended trials in the order in which they ended. A suggestion is a pure function of (seed,
-// trial number, both lists), so a study that is told again what it was told before goes on exactly
-// as it would have, to the last bit on the same kind of processor; tune_asked() puts in an ask
-// whose point is known. Every call computes on the caller's thread; two studies may be used on two
-// threads, one study not. OpenBLAS is set to one thread for the whole process.
+// the ended trials in the order in which they ended, with the changes of the space between them. A
+// suggestion is a pure function of (seed, trial number, both lists), so a study that is told again
+// what it was told before goes on exactly as it would have, to the last bit on the same kind of
+// processor; tune_asked() puts in an ask whose point is known. Every call computes on the caller's
+// thread; two studies may be used on two threads, one study not. OpenBLAS is set to one thread for
+// the whole process.
 //
 // What it does: a Gaussian process (Matérn-5/2, automatic relevance) on warped values, expected
 // improvement in its stable logarithmic form, joint fantasies for pending trials, a second process
@@ -37,7 +38,7 @@ typedef struct {
     uint64_t seed;
     bool maximise;    // the values told; else the least is best
     bool noiseless;   // a trial repeated gives the same value: then none is repeated
-    int start;        // trials before the model is asked; 0: max(5, dimensions + 1)
+    int start;        // trials before the model is asked; 0: max(5, parameters that vary + 1)
     double tolerance; // in units of the values: gains below it are not worth a trial; 0: any is
 } tune_config_t;
 
@@ -77,6 +78,13 @@ err_code_t tune_ask(tune_t *tune, uint64_t trial, double *point, tune_why_t *why
 err_code_t tune_asked(tune_t *tune, uint64_t trial, const double *point, const tune_why_t *why,
                       err_t *err);
 
+// From now on points are of another space, one that follows this (space.h). Earlier trials stay,
+// and pending ones go on: those outside of the new space count for the model where they lie, but
+// are neither suggested nor what a suggestion is to improve on, as long as there is one inside. The
+// model begins anew with the next suggestion, so that this, too, has its place between the ends of
+// trials and no other effect on what comes.
+void tune_change(tune_t *tune, const tune_space_t *space);
+
 // Ends a pending trial. variance: of this value's own noise, on top of the study's (for
 // extrapolated values, prune.h); else 0. A value that is not finite is a failure. ERR_CONFLICT: the
 // trial is not pending; ERR_INVALID: the variance is negative or not finite.
@@ -93,7 +101,8 @@ bool tune_should_stop(tune_t *tune);
 
 // ---- what the study has learnt ----
 
-// The best ended trial: by the model's mean where values are noisy, else by value. Its number and
+// The best ended trial, of those inside of the space if there are any: by the model's mean where
+// values are noisy, else by value. Its number and
 // point, and what the model expects there (without a model its value and 0). ERR_NOT_FOUND: none
 // ended well yet. Each of the pointers may be NULL.
 err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean, double *sd,

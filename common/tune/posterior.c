@@ -113,13 +113,14 @@ static void draw_normals(const posterior_fantasy_t *wanted, uint32_t purpose, in
     free(sobol);
 }
 
-static void least_values(int n, int samples, const double *f, int first, double start,
-                         double *best) {
+static void least_values(int n, int samples, const double *f, const bool *contends, int first,
+                         double start, double *best) {
     for (int s = 0; s < samples; s++) {
         best[s] = start;
         for (int i = first; i < n; i++) {
             double value = f[(size_t)s * (size_t)n + (size_t)i];
-            best[s] = value < best[s] ? value : best[s];
+            if ((!contends || contends[i]) && value < best[s])
+                best[s] = value;
         }
     }
 }
@@ -150,7 +151,7 @@ static err_code_t fantasise_pending(posterior_t *p, const posterior_fantasy_t *w
     }
     memcpy(f, p->alpha, sizeof *f * stride * samples);
     linalg_lower_times(p->factored, n, n, f, p->samples, n);
-    least_values(n, p->samples, f, known, w->least, best);
+    least_values(n, p->samples, f, w->contends, known, w->least, best);
     linalg_solve_upper(p->factored, n, n, p->alpha, p->samples, n);
     free(white);
     free(normals);
@@ -187,7 +188,7 @@ static err_code_t fantasise_noisy(posterior_t *p, const posterior_fantasy_t *w,
             for (size_t i = 0; i < known; i++)
                 p->alpha[s * n + i] += residual[s * known + i];
         linalg_symmetric(p->n, p->samples, kernel, p->n, p->alpha, p->n, f, p->n);
-        least_values(p->n, p->samples, f, 0, INFINITY, best);
+        least_values(p->n, p->samples, f, w->contends, 0, INFINITY, best);
     }
     free(residual);
     free(f);

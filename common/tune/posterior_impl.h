@@ -24,7 +24,7 @@ err_code_t posterior_init(posterior_t *posterior, const gp_data_t *data, const d
 // From the observations and `pending` points (wide coordinates) that have no value yet: sampled
 // values for them, jointly, given the observations. If `noisy`, the observed points' true values
 // are sampled too, and further points are seen as if these were known without noise. best[samples]
-// is the least value of each sample, at observed and pending points.
+// is the least value of each sample, at observed and pending points that contend.
 //   "noisy": Letham, Karrer, Ottoni, Bakshy: "Constrained Bayesian optimization with noisy
 //   experiments", Bayesian Analysis 14, 2019. Samples by Matheron's rule: Wilson et al.,
 //   "Efficiently sampling functions from Gaussian process posteriors", ICML 2020.
@@ -35,6 +35,8 @@ typedef struct {
     const posterior_t *given; // of these
     int pending;
     const double *x;
+    const bool
+        *contends; // per observation, then per pending point: may it be the best? NULL: all may
     bool noisy;
     double least;
     uint64_t key;      // of the random numbers, with

@@ -167,7 +167,8 @@ static void perturb(const search_t *s, const double *from, uint32_t i, double *p
         philox_t r = draw(s, PURPOSE_PERTURB, i * 64 + (uint32_t)d);
         at[d] = tune_parameter_encode(p, from[s->frame->parameter[d]]);
         if (p->type == TUNE_CATEGORY) {
-            at[d] = unit(r.v[0]) < 0.1 ? unit(r.v[1]) : at[d];
+            bool retired = from[s->frame->parameter[d]] >= p->choice_count;
+            at[d] = retired || unit(r.v[0]) < 0.1 ? unit(r.v[1]) : at[d];
         } else if (d == certain || unit(r.v[0]) < chance) {
             double length = exp(theta[d]) < 1 ? exp(theta[d]) : 1;
             at[d] = reflect(at[d] + length * scale * normal_quantile(unit(r.v[1])));
@@ -176,18 +177,24 @@ static void perturb(const search_t *s, const double *from, uint32_t i, double *p
     frame_decode(s->frame, at, point);
 }
 
+static bool is_inside(const search_t *s, int row) {
+    return s->tune->trials[s->view->rows.trial[row]].inside;
+}
+
 static void add_perturbed(const search_t *s, pool_t *pool) {
     const view_t *view = s->view;
     int best[PERTURB_BEST], count = 0, n = view->rows.data.n;
-    for (; count < PERTURB_BEST && count < n; count++) {
+    for (; count < PERTURB_BEST; count++) {
         best[count] = -1;
         for (int i = 0; i < n; i++) {
-            bool taken = false;
+            bool taken = is_inside(s, view->best) && !is_inside(s, i);
             for (int j = 0; j < count; j++)
                 taken = taken || best[j] == i;
             if (!taken && (best[count] < 0 || view->mean[i] < view->mean[best[count]]))
                 best[count] = i;
         }
+        if (best[count] < 0)
+            break;
     }
     for (uint32_t i = 0; count > 0 && i < PERTURB_COUNT; i++) {
         double point[TUNE_PARAMETERS_MAX];
@@ -248,7 +255,7 @@ static void climb(search_t *s, double *point) {
     frame_widen(s->frame, point, c.wide);
     for (int d = 0; d < s->frame->dims; d++) {
         int i = s->frame->parameter[d];
-        if (s->tune->space.parameters[i].type == TUNE_CATEGORY ||
+        if (s->tune->space.parameters[i].type == TUNE_CATEGORY || !frame_varies(s->frame, d) ||
             !tune_space_active(&s->tune->space, point, i))
             continue;
         int k = c.count++;
@@ -373,15 +380,28 @@ static bool climb_and_choose(search_t *s, double *point, double *score) {
 
 // ---- the acquisition function ----
 
-static double *pending_wide(const search_t *s, int *count) {
+// Those that have no value yet; and behind what says so of the rows, whether they are inside.
+static double *pending_wide(const search_t *s, int *count, bool *inside) {
     const tune_t *tune = s->tune;
     double *x = mem_alloc(sizeof *x * (size_t)(tune->count + 1) * (size_t)s->frame->wide);
     *count = 0;
-    for (int i = 0; i < tune->count; i++)
-        if (tune->trials[i].state == TRIAL_PENDING)
-            frame_widen(s->frame, tune->trials[i].point,
-                        x + (size_t)(*count)++ * (size_t)s->frame->wide);
+    for (int i = 0; i < tune->count; i++) {
+        const trial_t *trial = &tune->trials[i];
+        if (trial->state != TRIAL_PENDING)
+            continue;
+        inside[s->view->rows.data.n + *count] = trial->inside;
+        frame_widen(s->frame, trial->point, x + (size_t)(*count)++ * (size_t)s->frame->wide);
+    }
     return x;
+}
+
+// Where no row is inside of the space, the best anywhere is what there is to improve on.
+static bool *rows_inside(const search_t *s) {
+    int n = s->view->rows.data.n;
+    bool *inside = mem_alloc((size_t)n + (size_t)s->tune->count + 1);
+    for (int i = 0; i < n; i++)
+        inside[i] = !is_inside(s, s->view->best) || is_inside(s, i);
+    return inside;
 }
 
 static err_code_t prepare(search_t *s, err_t *err) {
@@ -393,10 +413,13 @@ static err_code_t prepare(search_t *s, err_t *err) {
                                   .least = s->view->mean[s->view->best],
                                   .key = tune->config.seed,
                                   .trial = {(uint32_t)s->trial, (uint32_t)(s->trial >> 32)}};
-    double *x = pending_wide(s, &wanted.pending);
+    bool *inside = rows_inside(s);
+    double *x = pending_wide(s, &wanted.pending, inside);
     wanted.x = x;
+    wanted.contends = inside;
     err_code_t code = posterior_fantasise(&s->acquire.objective, &wanted, s->acquire.best, err);
     free(x);
+    free(inside);
     if (code == ERR_OK && tune->model.may_fail) {
         gp_data_t labels;
         model_labels(tune, tune->ended_count, &labels);
@@ -434,8 +457,8 @@ bool study_knows(const tune_t *tune, const double *point) {
         bool same = trial->state != TRIAL_FORGOTTEN && trial->twin == t;
         for (int i = 0; same && i < tune->space.count; i++) {
             const tune_parameter_t *p = &tune->space.parameters[i];
-            same = p->type == TUNE_FLOAT ? fabs(tune_parameter_encode(p, point[i]) -
-                                                tune_parameter_encode(p, trial->point[i])) < NEAR
+            same = p->type == TUNE_FLOAT ? fabs(tune_parameter_place(p, point[i]) -
+                                                tune_parameter_place(p, trial->point[i])) < NEAR
                                          : point[i] == trial->point[i];
         }
         if (same)

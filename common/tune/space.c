@@ -3,6 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#define FAR      16.0 // widths of a range, to where places outside of it are in proportion
+#define FARTHEST 1e12
+
 // ---- checks ----
 
 static bool is_number(const tune_parameter_t *p) {
@@ -215,8 +218,8 @@ static double clamp(double value, double lo, double hi) {
     return value < lo ? lo : value > hi ? hi : value;
 }
 
-static double resting(const tune_parameter_t *p) {
-    return p->has_default ? p->fallback : tune_parameter_decode(p, 0.5);
+double tune_parameter_rest(const tune_parameter_t *p) {
+    return (p->has_default ? p->fallback : tune_parameter_decode(p, 0.5)) + 0.0;
 }
 
 void tune_space_canonical(const tune_space_t *space, double *point) {
@@ -232,7 +235,7 @@ void tune_space_canonical(const tune_space_t *space, double *point) {
     for (bool changed = true; changed;) {
         changed = false;
         for (int i = 0; i < space->count; i++) {
-            double rest = resting(&space->parameters[i]) + 0.0;
+            double rest = tune_parameter_rest(&space->parameters[i]);
             if (!tune_space_active(space, point, i) && point[i] != rest) {
                 point[i] = rest;
                 changed = true;
@@ -243,7 +246,7 @@ void tune_space_canonical(const tune_space_t *space, double *point) {
 
 void tune_space_defaults(const tune_space_t *space, double *point) {
     for (int i = 0; i < space->count; i++)
-        point[i] = resting(&space->parameters[i]);
+        point[i] = tune_parameter_rest(&space->parameters[i]);
     tune_space_canonical(space, point);
 }
 
@@ -303,6 +306,19 @@ double tune_parameter_encode(const tune_parameter_t *p, double value) {
         return (value + 0.5) / p->choice_count;
     scaled_ends(p, &lo, &hi);
     return clamp(((p->log ? log(value) : value) - lo) / (hi - lo), 0, 1);
+}
+
+double tune_parameter_place(const tune_parameter_t *p, double value) {
+    double lo, hi;
+    if (p->type == TUNE_CONSTANT || p->type == TUNE_CATEGORY)
+        return tune_parameter_encode(p, value);
+    scaled_ends(p, &lo, &hi);
+    double unit = ((p->log ? log(fmax(value, 0)) : value) - lo) / (hi - lo);
+    double off = unit < 0 ? -unit : unit > 1 ? unit - 1 : 0;
+    if (off <= FAR)
+        return unit;
+    off = FAR * (1 + log(fmin(off, FARTHEST) / FAR));
+    return unit < 0 ? -off : 1 + off;
 }
 
 double tune_parameter_decode(const tune_parameter_t *p, double unit) {

@@ -36,6 +36,7 @@ typedef struct {
     bool log;
     double lo, hi; // numbers; of a constant both are its value
     int choice_count;
+    int retired; // words behind those to choose from: of a space as it was, and never proposed
     char choices[TUNE_CHOICES_MAX][TUNE_NAME_SIZE]; // letters, digits, _ . + -
     bool has_default;
     double fallback;         // the default, if there is one
@@ -65,6 +66,27 @@ void tune_space_print_value(const tune_parameter_t *parameter, double value, buf
 // outside, a parent that is no category or depends on its own child.
 err_code_t tune_space_check(const tune_space_t *space, err_t *err);
 
+// ---- a space that changes ----
+//
+// A parameter's definition may be replaced and others may come, none can go; one that is of no use
+// any more becomes a constant. Points of the space as it was are carried over: they keep their
+// values, also those outside of what the space is now (tune_parameter_place says where they lie),
+// words that are not to choose any more included. What is new to a point has its default.
+
+// `from` with the definitions of `texts` instead of those of the same names, or behind them.
+// ERR_USAGE, besides what tune_space_parse says: a name that is there twice, a parameter without a
+// default that is new or begins to apply to points, words that become numbers or the other way
+// round, more than TUNE_CHOICES_MAX words with those that points may still have.
+err_code_t tune_space_merge(const tune_space_t *from, const char *const *texts, size_t count,
+                            tune_space_t *to, err_t *err);
+// Makes `to`, a space as it was parsed, the one that follows `from`. ERR_USAGE as above, or a
+// parameter that is gone.
+err_code_t tune_space_follow(const tune_space_t *from, tune_space_t *to, err_t *err);
+// A point of `from` as one of `to`, which follows it. Not canonical if it is outside.
+void tune_space_carry(const tune_space_t *from, const tune_space_t *to, double *point);
+// Do both define the same parameters, in the same order?
+bool tune_space_equal(const tune_space_t *a, const tune_space_t *b);
+
 // ---- points ----
 
 int tune_space_find(const tune_space_t *space, const char *name); // the index, or -1
@@ -88,5 +110,11 @@ uint64_t tune_space_size(const tune_space_t *space);
 // lie in the middle of them; constants at 0.5. Back from anywhere in [0, 1], the ends included.
 double tune_parameter_encode(const tune_parameter_t *parameter, double value);
 double tune_parameter_decode(const tune_parameter_t *parameter, double unit);
+// As encode of a number, but what is outside of the range lies outside of [0, 1]: as far as it is
+// on the parameter's scale up to 16 widths of the range, and by the logarithm of that from there
+// on, so that it is finite whatever the value.
+double tune_parameter_place(const tune_parameter_t *parameter, double value);
+// Where a parameter is that does not apply: at its default, or else in the middle.
+double tune_parameter_rest(const tune_parameter_t *parameter);
 
 #endif

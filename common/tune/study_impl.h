@@ -16,11 +16,12 @@ typedef struct {
     double value;    // the less the better, whatever the user's goal
     double variance; // its own
     tune_why_t why;  // kind TUNE_DRAWN if unknown
-    double *point;   // canonical
+    bool inside;     // of the space as it is now
+    double *point;   // canonical, or carried over from a space as it was
 } trial_t;
 
-// What is kept of the model between suggestions: a function of the ended trials alone, since it is
-// brought up to date at fixed counts of them.
+// What is kept of the model between suggestions: a function of the ended trials and of the changes
+// of the space alone, since it is brought up to date at fixed counts of them.
 typedef struct {
     int fitted;     // ended trials at the last fit; 0: no model yet
     int searched;   // … at the last fit from fresh starts
@@ -32,13 +33,14 @@ typedef struct {
 } model_t;
 
 struct tune {
-    tune_space_t space;
+    tune_space_t space, scale; // scale: constants that were ranges are those still
     tune_config_t config;
+    int changed; // trials that were asked for when the space changed last
     frame_t frame;
     sobol_t start; // of the study
     uint64_t size; // distinct points of the space
     trial_t *trials;
-    int count, capacity, distinct; // distinct: points asked for and not forgotten
+    int count, capacity, distinct; // distinct: points of the space, asked for and not forgotten
     int *ended, ended_count;       // trials in the order in which they ended
     model_t model;
 };
@@ -68,7 +70,7 @@ typedef struct {
     rows_t rows;
     posterior_t posterior;
     double *mean; // of each row
-    int best;     // row of the least mean among trials that worked
+    int best; // row of the least mean among trials that worked, of those inside if there are any
 } view_t;
 err_code_t view_init(tune_t *tune, view_t *view, err_t *err); // the model must be up to date
 void view_release(view_t *view);

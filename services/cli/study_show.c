@@ -67,7 +67,6 @@ static void print_importance(const json_t *importance) {
 }
 
 static void print_study(const json_t *study) {
-    const json_t *about = json_object_get(study, "about");
     const json_t *trials = json_object_get(study, "trials");
     json_int_t best = view_whole(study, "best");
     const char *stopped = view_text(study, "stopped");
@@ -76,7 +75,7 @@ static void print_study(const json_t *study) {
     table_t *table = table_new("");
     table_pair(table, "study", "%s", view_text(study, "study"));
     table_pair(table, "created", "%s", when);
-    table_value(table, "space", json_object_get(about, "space"));
+    table_value(table, "space", json_object_get(study, "space"));
     table_pair(table, "trials", "%lld, %lld running", (long long)view_whole(study, "count"),
                (long long)view_whole(study, "running"));
     if (best > 0) {

@@ -113,7 +113,7 @@ json_int_t view_whole(const json_t *object, const char *key) {
 json_t *view_names(const json_t *study) {
     size_t i;
     json_t *definition, *names = json_array();
-    json_array_foreach(json_object_get(json_object_get(study, "about"), "space"), i, definition) {
+    json_array_foreach(json_object_get(study, "space"), i, definition) {
         const char *text = json_string_value(definition);
         text = text ? text + strspn(text, " \t") : "";
         json_array_append_new(names, json_stringn(text, strcspn(text, "= \t")));

@@ -22,6 +22,7 @@ static void go(book_t *book);
 
 void request_free(request_t *request) {
     json_decref(request->about);
+    json_decref(request->param);
     free(request);
 }
 

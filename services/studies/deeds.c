@@ -70,7 +70,7 @@ static void fill_trial(const study_t *study, uint64_t number, proto_arena_t *are
     *out = (proto_study_trial_t){
         .trial = number,
         .state = study_state_text(trial->state),
-        .params = map_of(study_params(study_space(study), trial->point), arena),
+        .params = map_of(study_trial_params(study, trial), arena),
         .why = map_of(study_why(&trial->why), arena),
         .value = valued && fabs(trial->value) <= PROTO_VALUE_MAX ? trial->value : PROTO_NO_VALUE,
         .reports = trial->report_count,
@@ -131,6 +131,7 @@ static void show(book_t *book, request_t *request, proto_arena_t *arena) {
     *view = (proto_study_view_t){
         .study = book->name,
         .about = map_of(json_incref((json_t *)(uintptr_t)study_about(study)), arena),
+        .space = deed_texts(study_space_texts(study_space(study)), arena),
         .created_ms = book->created_ms,
         .count = count,
         .running = study_running(study),
@@ -212,6 +213,9 @@ void deed_do(book_t *book, request_t *request, proto_arena_t *arena) {
         break;
     case PROTO_study_stop:
         code = study_stop(study, request->text, &request->err);
+        break;
+    case PROTO_study_change:
+        code = deed_change(study, request, arena, &request->err);
         break;
     default:
         code = study_continue(study, &request->err);

@@ -49,6 +49,7 @@ typedef union {
     proto_study_show_t show;
     proto_study_stop_t stop;
     proto_study_continue_t go_on;
+    proto_study_change_t change;
 } body_t;
 
 // An ask without a key gets one, lest two services decide the same for two who ask.
@@ -115,6 +116,11 @@ static err_code_t read_body(proto_type_t type, const body_t *body, request_t *re
     case PROTO_study_stop:
         snprintf(request->text, sizeof request->text, "%s", body->stop.reason);
         return ERR_OK;
+    case PROTO_study_change:
+        request->param = json_array();
+        for (size_t i = 0; i < body->change.param.count; i++)
+            json_array_append_new(request->param, json_string(body->change.param.items[i]));
+        return ERR_OK;
     default:
         return ERR_OK;
     }
@@ -175,8 +181,8 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
     } else {
         err_set(&err, ERR_UNSUPPORTED, "the studies service does not take %s",
                 proto_message(message->type)->wire);
-        err_remedy(&err, "it takes study.create, ask, tell, report, prune, best, show, stop and "
-                         "continue; everything else goes to the dispatcher");
+        err_remedy(&err, "it takes study.create, ask, tell, report, prune, best, show, stop, "
+                         "continue and change; everything else goes to the dispatcher");
         refuse(studies, message, &err);
     }
 }

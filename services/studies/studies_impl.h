@@ -1,6 +1,6 @@
 // The parts of the service: messages (studies.c), studies in memory and the order of what is done
-// to them (books.c), what a request does to a study (deeds.c) and sees of it (views.c), the
-// dispatcher (archive.h).
+// to them (books.c), what a request does to a study (deeds.c, change.c) and sees of it (views.c),
+// the dispatcher (archive.h).
 #ifndef INKLING_STUDIES_STUDIES_IMPL_H
 #define INKLING_STUDIES_STUDIES_IMPL_H
 
@@ -47,6 +47,7 @@ struct request {
     bool gone;        // it was
     proto_type_t type;
     json_t *about;              // of study_create
+    json_t *param;              // of study_change: texts
     uint64_t trial, step;       // step, or `after` of study_show
     uint64_t limit;             // of study_show
     double value;               // PROTO_NO_VALUE: none
@@ -132,6 +133,12 @@ void request_free(request_t *request);
 err_code_t deed_check_about(const json_t *about, err_t *err); // on the loop's thread
 // Decides: afterwards the request has an answer in the arena, or an err.
 void deed_do(book_t *book, request_t *request, proto_arena_t *arena);
+// Takes the reference, of a list of texts.
+proto_strs_t deed_texts(json_t *list, proto_arena_t *arena);
+
+// --- change.c, on the background thread
+// study.change: decides as deed_do().
+err_code_t deed_change(study_t *study, request_t *request, proto_arena_t *arena, err_t *err);
 
 // --- views.c, on the background thread: parts of a study.view, new references
 json_t *view_curve(const study_trial_t *trial, uint64_t most); // at most so many points

@@ -37,6 +37,15 @@ err_code_t journal_open(child_t *child, const char *name, const json_t *about, s
     return code;
 }
 
+err_code_t journal_check(child_t *child, const char *name, const study_t *study, err_t *err) {
+    const proto_study_read_t read = {.study = name, .after = study_saved(study), .limit = 1};
+    proto_study_entries_t part;
+    err_code_t code = child_ask(child, PROTO_study_read, &read, PROTO_study_entries, &part, err);
+    if (code == ERR_OK && part.entries.count > 0)
+        code = err_set(err, ERR_STALE, "somebody else has written to study %s", name);
+    return code;
+}
+
 err_code_t journal_save(child_t *child, const char *name, study_t *study, err_t *err) {
     size_t count;
     const json_t *const *entries = study_unsaved(study, &count);
@@ -56,7 +65,7 @@ err_code_t journal_save(child_t *child, const char *name, study_t *study, err_t 
         code = child_ask(child, PROTO_study_append, &append, PROTO_study_appended, &appended, err);
     proto_arena_destroy(&arena);
     if (code == ERR_CONFLICT)
-        return err_set(err, ERR_STALE, "another attempt writes to study %s", name);
+        return err_set(err, ERR_STALE, "somebody else has written to study %s", name);
     if (code)
         return code;
     study_save(study, count);

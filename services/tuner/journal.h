@@ -10,7 +10,9 @@
 // there with another about.
 err_code_t journal_open(child_t *child, const char *name, const json_t *about, study_t **study,
                         err_t *err);
-// Stores what is unsaved. ERR_STALE: somebody else writes to it: this attempt is not the last one.
+// ERR_STALE: somebody else has written to it, a person who changes it or another attempt.
+err_code_t journal_check(child_t *child, const char *name, const study_t *study, err_t *err);
+// Stores what is unsaved. ERR_STALE: as above, and nothing is stored.
 err_code_t journal_save(child_t *child, const char *name, study_t *study, err_t *err);
 
 #endif

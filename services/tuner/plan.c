@@ -1,5 +1,7 @@
 #include "tuner/plan.h"
 
+#include "trials/trials.h"
+
 #include <string.h>
 
 #define ENTRIES_MAX   900000 // of a study's log, with a reserve
@@ -47,54 +49,13 @@ static json_t *make_about(const plan_t *plan) {
     return about;
 }
 
-err_code_t plan_check_training(const json_t *body, err_t *err) {
-    proto_arena_t *arena = proto_arena_new();
-    proto_train_t train;
-    err_code_t code = proto_from_json(PROTO_train, body, arena, &train, err);
-    proto_arena_destroy(&arena);
-    return code;
-}
-
-json_t *plan_training(const plan_t *plan, const json_t *params) {
-    const proto_tune_t *body = &plan->body;
-    char model[PROTO_NAME_MAX + sizeof PLAN_TRIALS];
-    json_t *train = json_deep_copy(plan->train);
-    snprintf(model, sizeof model, "%s" PLAN_TRIALS, body->model);
-    json_object_update(train, (json_t *)(uintptr_t)params);
-    json_object_set_new(train, "dataset", json_string(body->dataset));
-    json_object_set_new(train, "dataset_version", json_integer((json_int_t)body->dataset_version));
-    json_object_set_new(train, "model", json_string(model));
-    json_object_set_new(train, "promote", json_string("never"));
-    return train;
-}
-
-// The ends of every range are tried on the declaration of `train`, which knows what each parameter
-// may be.
-static err_code_t check_ends(const plan_t *plan, err_t *err) {
+static err_code_t check_space(const plan_t *plan, err_t *err) {
     study_t *study = NULL;
     err_code_t code = study_new(plan->about, &study, err);
-    if (code)
-        return code;
-    const tune_space_t *space = study_space(study);
-    for (int i = 0; i < 2 * space->count && code == ERR_OK; i++) {
-        const tune_parameter_t *parameter = &space->parameters[i / 2];
-        double point[TUNE_PARAMETERS_MAX];
-        tune_space_defaults(space, point);
-        int last = parameter->type == TUNE_CATEGORY ? parameter->choice_count - 1 : 0;
-        point[i / 2] = parameter->type == TUNE_CATEGORY ? (i % 2) * last
-                       : i % 2                          ? parameter->hi
-                                                        : parameter->lo;
-        json_t *params = study_params(space, point), *body = plan_training(plan, params);
-        code = plan_check_training(body, err);
-        if (code) {
-            err_context(err, "tune: parameter %s", parameter->name);
-            err_remedy(err, "`inkling help train` lists what a training takes");
-        }
-        json_decref(params);
-        json_decref(body);
-    }
+    if (code == ERR_OK)
+        code = trials_check_space(plan->about, study_space(study), err);
     study_free(&study);
-    return code == ERR_PROTOCOL ? ERR_INVALID : code;
+    return code;
 }
 
 static uint64_t epochs_of(const json_t *train) {
@@ -128,5 +89,5 @@ err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t
         return err_remedy(err, "trials x epochs may be %d", ENTRIES_MAX / 2);
     }
     plan->about = make_about(plan);
-    return check_ends(plan, err);
+    return check_space(plan, err);
 }

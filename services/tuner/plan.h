@@ -1,11 +1,9 @@
-// What a tune job asks for, checked: the study it is, and the body of each training.
+// What a tune job asks for, checked: the study it is.
 #ifndef INKLING_TUNER_PLAN_H
 #define INKLING_TUNER_PLAN_H
 
 #include "child/child.h"
 #include "study/study.h"
-
-#define PLAN_TRIALS ".trials" // behind the model's name: what the trials' own models are called
 
 typedef struct {
     proto_tune_t body;
@@ -19,10 +17,5 @@ typedef struct {
 // space that is none. plan_release() also after a failure.
 err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t *err);
 void plan_release(plan_t *plan);
-
-// The body of a training with these values; new reference.
-json_t *plan_training(const plan_t *plan, const json_t *params);
-// Is it a body that a training takes?
-err_code_t plan_check_training(const json_t *body, err_t *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "digest/digest.h"
+#include "trials/trials.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 
 static void tell_trial(search_t *search, uint64_t number, const char *job) {
     const study_trial_t *trial = study_trial(search->study, number);
-    json_t *params = study_params(study_space(search->study), trial->point);
+    json_t *params = study_trial_params(search->study, trial);
     json_t *data = json_pack("{s:I, s:s}", "trial", (json_int_t)number, "state",
                              study_state_text(trial->state));
     json_object_update(data, params);
@@ -47,13 +48,21 @@ static void tell_progress(search_t *search) {
 // ---------------------------------------------------------------------------------------
 
 static err_code_t save(search_t *search, err_t *err) {
-    return journal_save(search->child, search->name, search->study, err);
+    err_code_t code = journal_save(search->child, search->name, search->study, err);
+    search->outdated = code == ERR_STALE;
+    return code;
+}
+
+static err_code_t check(search_t *search, err_t *err) {
+    err_code_t code = journal_check(search->child, search->name, search->study, err);
+    search->outdated = code == ERR_STALE;
+    return code;
 }
 
 static err_code_t train(search_t *search, uint64_t number, err_t *err) {
     const study_trial_t *trial = study_trial(search->study, number);
-    json_t *params = study_params(study_space(search->study), trial->point);
-    json_t *body = plan_training(&search->plan, params);
+    json_t *params = study_trial_params(search->study, trial);
+    json_t *body = trials_training(search->plan.about, params);
     if (search->running == search->room) {
         search->room = search->room ? 2 * search->room : 8;
         search->trainings = mem_grow(search->trainings, search->room * sizeof(training_t));
@@ -207,16 +216,17 @@ static err_code_t checkpoint(search_t *search, err_t *err) {
 // The first attempt's clock counts, so that a search that is taken up again has no more time.
 static err_code_t take_begin(search_t *search, err_t *err) {
     const json_t *begun = json_object_get(study_notes(search->study), "begun_ms");
-    if (json_is_integer(begun)) {
-        search->begun_ms = json_integer_value(begun);
-        return ERR_OK;
-    }
-    search->begun_ms = (int64_t)time(NULL) * 1000;
-    err_code_t code = study_note(
-        search->study, 0,
-        json_pack("{s:I, s:s}", "begun_ms", (json_int_t)search->begun_ms, "job", search->job->id),
-        err);
-    return code ? code : save(search, err);
+    search->begun_ms =
+        json_is_integer(begun) ? json_integer_value(begun) : (int64_t)time(NULL) * 1000;
+    err_code_t code =
+        study_note(search->study, 0,
+                   json_pack("{s:I, s:s, s:I}", "begun_ms", (json_int_t)search->begun_ms, "job",
+                             search->job->id, "attempt", (json_int_t)search->job->token),
+                   err);
+    if (code == ERR_OK)
+        code = save(search, err);
+    search->announced = code == ERR_OK;
+    return code;
 }
 
 // Trials that an earlier attempt began; those that it asked for and had not queued yet are queued
@@ -245,8 +255,10 @@ static err_code_t run_trials(search_t *search, err_t *err) {
             return code;
         child_forget_replies(search->child);
         tell_progress(search);
-        if (search->running == 0 && !wants_more(search))
-            return save(search, err);
+        if (search->running == 0 && !wants_more(search)) {
+            code = save(search, err);
+            return code ? code : check(search, err);
+        }
         child_stop_t stop = child_stop(search->child);
         if (stop != CHILD_GO)
             return err_set(err, ERR_CANCELLED, "stopped");
@@ -254,18 +266,36 @@ static err_code_t run_trials(search_t *search, err_t *err) {
     }
 }
 
+// The log is another one than this attempt knows: somebody has changed or stopped the study, and
+// what was decided since is void; or another attempt has announced itself, and this one is over.
+static bool is_ours(const search_t *search) {
+    const json_t *attempt = json_object_get(study_notes(search->study), "attempt");
+    return (uint64_t)json_integer_value(attempt) == search->job->token;
+}
+
+static err_code_t run_from_log(search_t *search, err_t *err) {
+    study_free(&search->study);
+    search->running = 0;
+    search->outdated = false;
+    err_code_t code =
+        journal_open(search->child, search->name, search->plan.about, &search->study, err);
+    if (code == ERR_OK && search->announced && !is_ours(search))
+        code = err_set(err, ERR_STALE, "another attempt writes to study %s", search->name);
+    if (code == ERR_OK && !search->announced)
+        code = take_begin(search, err);
+    if (code == ERR_OK)
+        code = take_up(search, err);
+    return code ? code : run_trials(search, err);
+}
+
 err_code_t search_run(child_t *child, const child_job_t *job, child_result_t *result, err_t *err) {
     search_t search = {.child = child, .job = job};
     snprintf(search.name, sizeof search.name, "job-%s", job->id);
     err_code_t code = plan_read(child, job, &search.plan, err);
     if (code == ERR_OK)
-        code = journal_open(child, search.name, search.plan.about, &search.study, err);
-    if (code == ERR_OK)
-        code = take_begin(&search, err);
-    if (code == ERR_OK)
-        code = take_up(&search, err);
-    if (code == ERR_OK)
-        code = run_trials(&search, err);
+        code = run_from_log(&search, err);
+    while (search.outdated)
+        code = run_from_log(&search, err);
     if (code == ERR_OK)
         code = winner_register(&search, result, err);
     if (code == ERR_OK)

@@ -18,6 +18,8 @@ typedef struct {
     size_t running, room;
     uint64_t counter;      // looks so far: progress, for trainings may take long
     int64_t begun_ms;      // wall clock of the first attempt
+    bool announced;        // the log says that this attempt writes it
+    bool outdated;         // the log has what this attempt does not know
     uint64_t checkpointed; // trials that had ended at the last checkpoint
 } search_t;
 

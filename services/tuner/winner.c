@@ -2,6 +2,7 @@
 #include "search_impl.h"
 
 #include "base/fs.h"
+#include "trials/trials.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -58,8 +59,8 @@ static err_code_t find_model(search_t *search, uint64_t trial, const proto_model
                              err_t *err) {
     const json_t *note = study_trial(search->study, trial)->note;
     proto_arena_t *arena = child_arena(search->child);
-    char name[PROTO_NAME_MAX + sizeof PLAN_TRIALS];
-    snprintf(name, sizeof name, "%s" PLAN_TRIALS, search->plan.body.model);
+    char name[PROTO_NAME_MAX + sizeof TRIALS_MODEL];
+    snprintf(name, sizeof name, "%s" TRIALS_MODEL, search->plan.body.model);
     const proto_model_show_t show = {
         .name = name, .version = (uint64_t)json_integer_value(json_object_get(note, "version"))};
     proto_model_t *found = proto_arena_alloc(arena, sizeof *found);
@@ -101,10 +102,10 @@ err_code_t winner_register(search_t *search, child_result_t *result, err_t *err)
 // -----------------------------------------------------------------------------------
 
 static json_t *trial_json(const search_t *search, const study_trial_t *trial) {
-    json_t *json = json_pack("{s:I, s:s, s:o, s:o}", "trial", (json_int_t)trial->number, "state",
-                             study_state_text(trial->state), "params",
-                             study_params(study_space(search->study), trial->point), "why",
-                             study_why(&trial->why));
+    json_t *json =
+        json_pack("{s:I, s:s, s:o, s:o}", "trial", (json_int_t)trial->number, "state",
+                  study_state_text(trial->state), "params",
+                  study_trial_params(search->study, trial), "why", study_why(&trial->why));
     bool valued = trial->state == STUDY_DONE || trial->state == STUDY_PRUNED;
     json_object_set_new(json, "value", valued ? json_real(trial->value) : json_null());
     json_object_set_new(json, "epochs", json_integer((json_int_t)trial->report_count));
@@ -133,13 +134,12 @@ json_t *winner_result(search_t *search) {
         json_array_append_new(trials, trial_json(search, study_trial(search->study, i)));
     const study_trial_t *winner = study_trial(search->study, best);
     const char *stopped = study_stopped(search->study);
-    json_t *result =
-        json_pack("{s:s, s:s, s:o, s:o, s:o}", "study", search->name, "objective",
-                  search->plan.body.objective, "best",
-                  json_pack("{s:I, s:o, s:f, s:s}", "trial", (json_int_t)best, "params",
-                            study_params(study_space(search->study), winner->point), "value",
-                            winner->value, "model", search->plan.body.model),
-                  "importance", importance(search), "trials", trials);
+    json_t *result = json_pack("{s:s, s:s, s:o, s:o, s:o}", "study", search->name, "objective",
+                               search->plan.body.objective, "best",
+                               json_pack("{s:I, s:o, s:f, s:s}", "trial", (json_int_t)best,
+                                         "params", study_trial_params(search->study, winner),
+                                         "value", winner->value, "model", search->plan.body.model),
+                               "importance", importance(search), "trials", trials);
     json_object_set_new(result, "ended", json_string(stopped ? stopped : "all trials were made"));
     buf_t packed;
     buf_init(&packed, PROTO_MESSAGE_MAX);

@@ -25,6 +25,7 @@ ABOUT = {"space": SPACE, "prune": "asha", "first": 1, "last": 4, "seed": 7}
 
 def loss(params, step=4):
     value = math.log10(params["lr"] / 0.003) ** 2 + (params["width"] / 90 - 1) ** 2 + 1 / step
+    value += params.get("decay", 0.5) / 4 - 0.125
     return value + (1 - params["momentum"] if "momentum" in params else 0)
 
 
@@ -321,7 +322,9 @@ class WhatItRefuses(Scene):
 
 
 class Script:
-    """Some trials side by side, in an order that depends on nothing but a seed."""
+    """Some trials side by side, in an order that depends on nothing but a seed; the space changes on the way."""
+
+    CHANGES = {12: ["lr=log:1e-3..1e-2"], 22: ["decay=0..1=0.5", "optimizer={sgd,adam,lion}"]}
 
     def __init__(self, scene, client, study, looks=False, trials=32, pace=lambda asked: None):
         self.scene, self.client, self.study, self.looks, self.trials = scene, client, study, looks, trials
@@ -332,6 +335,8 @@ class Script:
         while asked < self.trials or running:
             if asked < self.trials and len(running) < 4:
                 self.pace(asked)
+                if asked in self.CHANGES:
+                    self.client.ask("study.change", {"study": self.study, "param": self.CHANGES[asked]})
                 running.append(self.client.ask("study.ask", {"study": self.study, "key": f"key {asked}"}))
                 asked += 1
                 continue
@@ -360,6 +365,9 @@ class WhatItSurvives(Scene):
         self.create("calm")
         calm = Script(self, self.client, "calm").run()
         self.assertGreater(sum(trial["state"] == "pruned" for trial in calm[0]), 0)
+        lrs = [trial["params"]["lr"] for trial in calm[0]]
+        self.assertTrue(min(lrs[:12]) < 1e-3 and min(lrs[12:]) >= 1e-3)
+        self.assertEqual(["decay" in trial["params"] for trial in calm[0]], 22 * [False] + 10 * [True])
         self.create("wild")
         done, killed, result = threading.Event(), threading.Condition(), []
         kills = 0

@@ -73,6 +73,10 @@ static void same(study_t *a, study_t *b) {
         assert_int_equal(x->report_count, y->report_count);
         assert_true(x->value == y->value && x->variance == y->variance);
         assert_string_equal(x->key, y->key);
+        json_t *given = study_trial_params(a, x), *other = study_trial_params(b, y);
+        assert_true(json_equal(given, other));
+        json_decref(given);
+        json_decref(other);
         assert_int_equal(x->stop_step, y->stop_step);
         assert_int_equal(x->stop_rank, y->stop_rank);
         assert_int_equal(x->stop_of, y->stop_of);
@@ -106,11 +110,27 @@ static void act(study_t *study, int turn) {
     }
 }
 
-static void a_replay_decides_as_the_first_did(void **state) {
-    (void)state;
+static void change(study_t *study, const char *a, const char *b) {
+    const char *const texts[] = {a, b};
+    good(study_change(study, texts, b ? 2 : 1, &err));
+}
+
+static void change_at(study_t *study, int turn) {
+    if (turn == 150)
+        change(study, "lr=log:1e-4..2e-3", "opt={lion,adam,sgd}");
+    if (turn == 301)
+        change(study, "decay=log:1e-6..1e-2=1e-4", "dropout=0.1..0.4=0.2");
+    if (turn == 448)
+        change(study, "momentum=0..0.99=0.9", "opt={adam,lion}");
+}
+
+static void run_and_replay(bool changes) {
     study_t *study = make(ABOUT);
     json_t *log = json_array();
     for (int turn = 0; turn < 700; turn++) {
+        if (changes)
+            change_at(study, turn);
+        save(study, log);
         if (turn % 16 == 0) { // killed here: another one goes on
             study_t *next = replayed(log);
             same(study, next);
@@ -130,6 +150,49 @@ static void a_replay_decides_as_the_first_did(void **state) {
     }
     assert_true(pruned > 0 && done > 5);
     json_decref(log);
+    study_free(&study);
+}
+
+static void a_replay_decides_as_the_first_did(void **state) {
+    (void)state;
+    run_and_replay(false);
+}
+
+static void so_does_that_of_a_study_whose_space_changed(void **state) {
+    (void)state;
+    run_and_replay(true);
+}
+
+static void a_change_leaves_trials_what_they_were_given(void **state) {
+    (void)state;
+    static const char *const asked = "{\"a\":\"x\",\"b\":0.25}";
+    static const char *const texts[] = {"a={y,z}", "c=int:1..3=2"}, *const wrong[] = {"b=0..0.5",
+                                                                                      "d=0..1"};
+    study_t *study = make("{\"space\":[\"a={x,y}=x\",\"b=0..1=0.25\"]}");
+    json_t *wanted = json_loads(asked, 0, NULL), *params;
+    uint64_t first, second;
+    size_t count;
+    good(study_ask(study, "", &first, &err));
+    assert_int_equal(study_change(study, wrong, 2, &err), ERR_USAGE);
+    assert_non_null(strstr(err.message, "d is new"));
+    study_unsaved(study, &count);
+    assert_int_equal(count, 1); // nothing of it counts
+    assert_int_equal(study_space(study)->count, 2);
+    good(study_change(study, texts, 2, &err));
+    good(study_change(study, texts, 2, &err)); // said twice
+    const json_t *const *entries = study_unsaved(study, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(json_array_size(json_object_get(entries[1], "space")), 3);
+    params = study_trial_params(study, study_trial(study, first));
+    assert_true(json_equal(params, wanted));
+    json_decref(params);
+    good(study_ask(study, "", &second, &err));
+    params = study_trial_params(study, study_trial(study, second));
+    assert_true(json_is_integer(json_object_get(params, "c")));
+    assert_string_not_equal(json_string_value(json_object_get(params, "a")), "x");
+    json_decref(params);
+    good(study_tell(study, first, 1, &err));
+    json_decref(wanted);
     study_free(&study);
 }
 
@@ -249,7 +312,10 @@ static void bad_abouts_and_entries_are_named(void **state) {
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":7},\"why\":{\"kind\":\"start\"}}",
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"why\":{\"kind\":\"start\"}}",
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"whim\"}}",
-        "{\"do\":\"tell\",\"trial\":1,\"value\":1}"};
+        "{\"do\":\"tell\",\"trial\":1,\"value\":1}",
+        "{\"do\":\"space\"}",
+        "{\"do\":\"space\",\"space\":[\"x=0..1=1\"]}",
+        "{\"do\":\"space\",\"space\":[\"lr=0..1\",\"x=0..1\"]}"};
     (void)state;
     for (size_t i = 0; i < sizeof abouts / sizeof *abouts; i++) {
         study_t *study = NULL;
@@ -272,6 +338,8 @@ static void bad_abouts_and_entries_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replay_decides_as_the_first_did),
+        cmocka_unit_test(so_does_that_of_a_study_whose_space_changed),
+        cmocka_unit_test(a_change_leaves_trials_what_they_were_given),
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
         cmocka_unit_test(finite_spaces_end),

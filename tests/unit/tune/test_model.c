@@ -42,7 +42,7 @@ static int set_up(void **state) {
                                         "e=0..2 if c=x|y"};
     scene_t *scene = mem_zero(1, sizeof *scene);
     assert_int_equal(tune_space_parse(texts, 5, &scene->space, NULL), ERR_OK);
-    frame_init(&scene->frame, &scene->space);
+    frame_init(&scene->frame, &scene->space, &scene->space);
     assert_int_equal(scene->frame.wide, 7);
     gp_data_init(&scene->data, &scene->frame, N);
     gp_data_init(&scene->labels, &scene->frame, N);
