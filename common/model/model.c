@@ -1,22 +1,12 @@
 #include "model/model.h"
 
 #include "base/fs.h"
-#include "json_impl.h"
-#include "model/tensors.h"
+#include "model_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-struct model {
-    model_info_t info;
-    char digest[DIGEST_HEX_SIZE];
-    tensors_t *weights;
-    int tensor_count;
-    nn_tensor_t tensors[NN_TENSORS_MAX];
-    const float *data[NN_TENSORS_MAX];
-};
 
 // context: path of the file.
 static err_code_t damaged(err_t *err, const char *path, const char *how) {
@@ -135,17 +125,4 @@ const char *model_digest(const model_t *model) {
 const float *model_tensor(const model_t *model, int index) {
     ERR_ASSERT(index >= 0 && index < model->tensor_count);
     return model->data[index];
-}
-
-err_code_t model_engine(const model_t *model, const nn_options_t *options, nn_t **nn, err_t *err) {
-    nn_options_t own = *options;
-    memcpy(own.mean, model->info.recipe.mean, sizeof own.mean);
-    err_code_t code = nn_new(&model->info.spec, &own, nn, err);
-    if (code == ERR_OK && own.training)
-        code = nn_init(*nn, 0, err); // for the moments
-    for (int i = 0; i < model->tensor_count && code == ERR_OK; i++)
-        code = nn_set(*nn, NN_PARAM, i, model->data[i], err);
-    if (code)
-        nn_destroy(nn);
-    return code;
 }
