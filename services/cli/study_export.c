@@ -84,10 +84,6 @@ err_code_t verb_study_export(cli_t *cli, int *exit_code, err_t *err) {
     const char *format = call_text(&cli->call, "format"), *path = call_text(&cli->call, "out");
     bool csv = !format || strcmp(format, "csv") == 0;
     json_t *study = NULL;
-    if (!csv && strcmp(format, "json") != 0) {
-        err_set(err, ERR_USAGE, "there is no format '%s'", format);
-        return err_remedy(err, "--format takes one of: csv json");
-    }
     err_code_t code = view_fetch(cli, cli->call.arguments[0], !csv || say_is_json(), &study, err);
     if (code)
         return code;

@@ -1,4 +1,5 @@
-// Sending a folder's files to the stack, by digest: only what it does not have yet.
+// Files that go to the stack, by digest, only what it does not have yet; and files that come from
+// it.
 #ifndef INKLING_CLI_UPLOAD_IMPL_H
 #define INKLING_CLI_UPLOAD_IMPL_H
 
@@ -27,5 +28,12 @@ err_code_t fetch_open(cli_t *cli, blob_t **blob, err_t *err);
 // A file of the stack comes to a path here, whole or not at all: copied where its folder is here,
 // else fetched.
 err_code_t fetch_file(cli_t *cli, const char *path, const char *digest, const char *to, err_t *err);
+// What the registry knows of "MODEL[@V]", the promoted version unless one is given; belongs to the
+// call's arena.
+err_code_t fetch_model_info(cli_t *cli, const char *reference, const proto_model_info_t **info,
+                            err_t *err);
+// A version of a model comes into a folder of its own, made for it, or there is no such folder.
+// From here on Ctrl-C ends it with ERR_CANCELLED.
+err_code_t fetch_model(cli_t *cli, const proto_model_info_t *info, const char *folder, err_t *err);
 
 #endif

@@ -147,10 +147,22 @@ const char *verb_choices(const verb_t *verb, const option_t *option) {
         CLI_CHOICES(C)
 #undef C
     };
+    static const struct {
+        verb_fn run;
+        const char *option, *words;
+    } words[] = {
+#define W(run, option, words) {run, #option, words},
+        CLI_WORDS(W)
+#undef W
+    };
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (option->origin == OPTION_MESSAGE && choices[i].message == verb->message &&
             strcmp(choices[i].field, option->field->name) == 0)
             return choices[i].words;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (option->origin == OPTION_OWN && words[i].run == verb->run &&
+            strcmp(words[i].option, option->field->name) == 0)
+            return words[i].words;
     return NULL;
 }
 

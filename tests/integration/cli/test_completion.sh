@@ -51,6 +51,9 @@ expect "inkling train faces --precision " auto fp32 bf16
 expect "inkling train faces --precision=b" bf16
 expect "inkling predict --model old --split " train val test all
 expect "inkling classify --model fac" faces faces@1 faces@2
+expect "inkling export old --format " onnx
+expect "inkling export fac" faces faces@1 faces@2
+expect "inkling study export mine --format " csv json
 expect "inkling classify a.jpg b" # files: bash's own part
 expect "inkling ingest --detach --fit cr" crop
 expect "inkling help mod" models model

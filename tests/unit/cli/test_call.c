@@ -182,6 +182,8 @@ static void words_and_flags_are_checked(void **state) {
                    "stretch crop pad");
     expect_refused("inkling train d --precision fp16", "none of its words", "auto fp32 bf16");
     expect_refused("inkling jobs --state done", "none of its words", "queued running");
+    expect_refused("inkling export m --format csv", "'csv' is none of its words", "one of: onnx");
+    expect_refused("inkling study export s --format onnx", "none of its words", "one of: csv json");
     expect_refused("inkling ingest d --name n --color=maybe", "neither true nor false",
                    "--color=false");
     expect_refused("inkling ingest d --name \xff", "no UTF-8", "another name");
