@@ -55,6 +55,19 @@ static double noise_at_best(const tune_t *tune) {
     return sqrt(sigma2) / warp_slope(&tune->model.warp, tune->trials[best].value);
 }
 
+size_t tune_rests_on(tune_t *tune) {
+    linalg_single_thread();
+    if (!model_update(tune))
+        return 0;
+    rows_t rows;
+    size_t all = 0;
+    model_rows(tune, tune->ended_count, &rows);
+    for (int i = 0; i < rows.data.n; i++)
+        all += (size_t)rows.count[i];
+    rows_release(&rows);
+    return all;
+}
+
 double tune_noise(tune_t *tune) {
     linalg_single_thread();
     model_update(tune);

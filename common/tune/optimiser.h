@@ -122,6 +122,9 @@ err_code_t tune_slices(tune_t *tune, size_t count, double *value, double *mean, 
 // Phys. Commun. 181, 2010, total by Jansen, ibid. 117, 1999). Failed trials count as bad values
 // do. Constants have 0. In the model's warped units. ERR_NOT_FOUND: no model yet.
 err_code_t tune_importance(tune_t *tune, double *main, double *total, err_t *err);
+// Ended trials that the model rests on: all that were not forgotten, or of more than
+// TUNE_ACTIVE_MAX distinct points the best and a sample of the others; 0 without a model.
+size_t tune_rests_on(tune_t *tune);
 // The standard deviation of a repeated trial's value, near the best; 0 without a model.
 double tune_noise(tune_t *tune);
 

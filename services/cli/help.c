@@ -44,7 +44,7 @@ static void describe_value(buf_t *out, const verb_t *verb, const option_t *optio
         buf_printf(out, " [%s to %s]", least, most);
     if (field->required)
         buf_puts(out, " (needed)");
-    else if (number)
+    else if (number && field->number >= field->min) // below it: none
         buf_printf(out, " (default %s)", usual);
     else if (field->kind == PROTO_STR && field->text && field->text[0])
         buf_printf(out, " (default %s)", field->text);

@@ -47,23 +47,28 @@ static void print_trials(const json_t *trials, json_int_t best) {
     }
     table_print(&table, NULL);
     if (first > 0)
-        printf("\nThe newest %d of %zu: `inkling study export` has all of them.\n", SHOWN_MAX,
-               count);
+        printf("\nThe newest %d of %zu: `inkling study report` and `inkling study export` have all "
+               "of them.\n",
+               SHOWN_MAX, count);
 }
 
-static void print_importance(const json_t *importance) {
-    const char *name;
-    json_t *shares;
-    table_t *table = table_new("parameter|>importance|>with interactions");
-    json_object_foreach((json_t *)(uintptr_t)importance, name, shares) {
-        double main = json_number_value(json_object_get(shares, "main"));
-        double total = json_number_value(json_object_get(shares, "total"));
-        table_cell(table, SAY_BOLD, "%s", name);
-        table_cell(table, SAY_PLAIN, "%.0f %%", 100 * fmax(main, 0));
-        table_cell(table, SAY_PLAIN, "%.0f %%", 100 * fmax(total, 0));
+// What the model held possible when it was asked the last time.
+static void put_left(table_t *table, const json_t *study) {
+    json_int_t trial;
+    char number[32];
+    double left = view_left(study, &trial);
+    const json_t *noise = json_object_get(study, "noise");
+    if (!isnan(left)) {
+        say_number(left, number);
+        table_pair(table, "left to gain",
+                   "at most %s, as the model saw it when it proposed trial %lld: the best's "
+                   "expected value less the least mean - 2 sd anywhere",
+                   number, (long long)trial);
     }
-    table_print(&table, NULL);
-    puts("");
+    if (json_is_number(noise) && json_number_value(noise) > 0) {
+        say_number(json_number_value(noise), number);
+        table_pair(table, "noise", "a trial repeated differs by about %s", number);
+    }
 }
 
 static void print_study(const json_t *study) {
@@ -83,14 +88,17 @@ static void print_study(const json_t *study) {
         say_number(json_number_value(json_object_get(trial, "value")), value);
         table_pair(table, "best", "%s, trial %lld", value, (long long)best);
     }
+    put_left(table, study);
     if (*stopped)
         table_pair(table, "stopped", "%s", stopped);
     else if (json_is_true(json_object_get(study, "settled")))
         table_pair(table, "settled", "the model sees nothing left to gain");
     table_print(&table, NULL);
     puts("");
-    if (json_object_size(json_object_get(study, "importance")) > 0)
-        print_importance(json_object_get(study, "importance"));
+    if (json_object_size(json_object_get(study, "importance")) > 0) {
+        view_print_importance(study);
+        puts("");
+    }
     if (json_array_size(trials) > 0)
         print_trials(trials, best);
 }
@@ -98,6 +106,9 @@ static void print_study(const json_t *study) {
 err_code_t verb_study_show(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     json_t *study = NULL;
+    uint64_t trial = call_number(&cli->call, "trial");
+    if (trial > 0)
+        return view_show_trial(cli, cli->call.arguments[0], trial, err);
     err_code_t code = view_fetch(cli, cli->call.arguments[0], false, &study, err);
     if (code)
         return code;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <string.h>
 
 #define PAUSE_MS 200
@@ -67,7 +68,7 @@ static err_code_t fetch_trials(cli_t *cli, const char *study, bool everything, j
 // first; it goes on with that when a question has become too old, and the next is answered soon.
 static err_code_t fetch_model(cli_t *cli, const char *study, bool everything, json_t *document,
                               err_t *err) {
-    static const char *const keys[] = {"settled", "importance", "noise", "slices"};
+    static const char *const keys[] = {"settled", "importance", "rests", "noise", "slices"};
     const proto_study_show_t question = {
         .study = study, .model = true, .slices = everything ? PROTO_SLICE_MAX : 0};
     proto_study_view_t view;
@@ -110,13 +111,67 @@ json_int_t view_whole(const json_t *object, const char *key) {
     return json_integer_value(json_object_get(object, key));
 }
 
+json_t *view_counts(const json_t *study) {
+    static const char *const states[] = {"done", "pruned", "failed", "running", "forgotten"};
+    json_t *counts = json_object(), *trial;
+    size_t i;
+    for (i = 0; i < sizeof states / sizeof *states; i++)
+        json_object_set_new(counts, states[i], json_integer(0));
+    json_array_foreach(json_object_get(study, "trials"), i, trial) {
+        json_t *count = json_object_get(counts, view_text(trial, "state"));
+        json_integer_set(count, json_integer_value(count) + 1);
+    }
+    return counts;
+}
+
+double view_left(const json_t *study, json_int_t *number) {
+    const json_t *trials = json_object_get(study, "trials");
+    for (size_t i = json_array_size(trials); i > 0; i--) {
+        const json_t *trial = json_array_get(trials, i - 1);
+        const json_t *left = json_object_get(json_object_get(trial, "why"), "left");
+        if (!json_is_number(left))
+            continue;
+        if (number)
+            *number = view_whole(trial, "trial");
+        return json_number_value(left);
+    }
+    return NAN;
+}
+
+// As it is now.
+static const json_t *space_of(const json_t *study) {
+    return json_object_get(study, "space");
+}
+
+// The length of the name that a definition begins with, *text from there on.
+static size_t name_size(const char **text) {
+    *text += strspn(*text, " \t");
+    return strcspn(*text, "= \t");
+}
+
 json_t *view_names(const json_t *study) {
     size_t i;
     json_t *definition, *names = json_array();
-    json_array_foreach(json_object_get(study, "space"), i, definition) {
+    json_array_foreach((json_t *)(uintptr_t)space_of(study), i, definition) {
         const char *text = json_string_value(definition);
-        text = text ? text + strspn(text, " \t") : "";
-        json_array_append_new(names, json_stringn(text, strcspn(text, "= \t")));
+        if (text) {
+            size_t size = name_size(&text);
+            json_array_append_new(names, json_stringn(text, size));
+        }
     }
     return names;
+}
+
+const char *view_definition(const json_t *study, const char *name) {
+    size_t i;
+    json_t *definition;
+    json_array_foreach((json_t *)(uintptr_t)space_of(study), i, definition) {
+        const char *text = json_string_value(definition);
+        if (!text)
+            continue;
+        size_t size = name_size(&text);
+        if (size == strlen(name) && strncmp(text, name, size) == 0)
+            return text + size + strspn(text + size, "= \t");
+    }
+    return NULL;
 }

@@ -104,6 +104,7 @@ static void fill_model(study_t *study, const request_t *request, proto_arena_t *
     if (request->model) {
         view->importance = map_if(view_importance(study), arena);
         view->settled = study_should_stop(study);
+        view->rests = tune_rests_on(study_tune(study));
         double noise = tune_noise(study_tune(study));
         if (noise >= 0 && noise <= PROTO_VALUE_MAX)
             view->noise = noise;

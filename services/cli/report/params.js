@@ -13,6 +13,8 @@ function importanceChart() {
     [count.failed, "failed, as bad values"]].filter(([n]) => n > 0).map(([n, words]) => `${n.toLocaleString("en")} ${words}`);
   say("importance", `How much of the model’s variance over the whole space each parameter accounts for, alone and with all it interacts with. ` +
     `It rests on ${many(count.done + count.pruned + count.failed, "trial")}: ${list(rests)}.`);
+  const ended = count.done + count.pruned + count.failed;
+  if (study.rests > 0 && study.rests < ended) say("importance", ` Of these it looks at ${study.rests}: the best, and a sample of the others.`);
   const percent = (share) => (share >= 0.005 ? `${Math.round(100 * share)} %` : "< 1 %");
   const width = (share) => `${Math.min(100, 100 * Math.max(0, share || 0)).toFixed(1)}%`;
   const rows = rankedParameters.filter((parameter) => has(shareOf(parameter.name).total)).map(({ name }) => {

@@ -39,6 +39,9 @@ expect "inkling st" status study stack
 expect "inkling dow" down
 expect "inkling job c" cancel
 expect "inkling study show m" mine
+expect "inkling study compare m" mine
+expect "inkling study compare mine other o" other
+expect "inkling study show mine other o"
 expect "inkling job show " 12 13 21
 expect "inkling job show 1" 12 13
 expect "inkling train f" faces figures

@@ -1,4 +1,4 @@
-"""Does the page of `inkling study report` show all of a study, need nothing besides, and do nothing that a name says?"""
+"""Do the commands that look back on a study say what was so, does the page of `inkling study report` show all of a study, need nothing besides, and do nothing that a name says?"""
 import json
 import math
 import os
@@ -93,6 +93,84 @@ class WithoutABrowser(Report):
         self.assertIn("other.html shows the study small", self.run_cli("study", "report", "small", "--out", "other.html"))
         self.run_cli("study", "report", "none", code=3)
         self.run_cli("study", "report", "small", "--out", "/nowhere/x.html", code=3)
+
+
+class OnTheCommandLine(Report):
+    def document(self, *arguments):
+        return json.loads(self.run_cli(*arguments, "--json"))
+
+    def test_one_trial(self):
+        self.play()
+        trials = self.view(curves=100)["trials"]
+        pruned = next(trial for trial in trials if trial["state"] == "pruned")
+        text = self.run_cli("study", "show", "mine", "--trial", str(pruned["trial"]))
+        stop = pruned["stopped"]
+        self.assertIn(f"at step {stop['step']}, rank {stop['rank']} of the {stop['of']} that had come there: the best 1 in 3 go on", text)
+        self.assertIn("a guess of where it was going", text)
+        failed = next(trial for trial in trials if trial["state"] == "failed")
+        self.assertIn(EVIL, self.run_cli("study", "show", "mine", "--trial", str(failed["trial"])))
+        done = next(trial for trial in trials if trial["state"] == "done" and trial["why"]["kind"] == "model")
+        text, why = self.run_cli("study", "show", "mine", "--trial", str(done["trial"])), done["why"]
+        self.assertIn("exploring, where" if why["exploring"] else "exploiting what", text)
+        self.assertRegex(text, rf"expected +{re.escape('%.4g' % why['mean'])} ± {re.escape('%.4g' % why['sd'])}\n")
+        self.assertRegex(text, rf"expected improvement +{re.escape('%.4g' % why['gain'])} on")
+        self.assertRegex(text, r"turned out +\S+ (less|more) than expected")
+        self.assertRegex(text, r"reported +9 steps; the last ones 4: ")
+        shown = self.document("study", "show", "mine", "--trial", str(done["trial"]))
+        self.assertEqual((shown["trial"], len(shown["curve"]["values"])), (done["trial"], 9))
+        self.assertIn("before there was a model", self.run_cli("study", "show", "mine", "--trial", "2"))
+        self.run_cli("study", "show", "mine", "--trial", "41", code=3)
+        self.run_cli("study", "show", "mine", "--trial", "0", code=2)
+        left = [trial["why"]["left"] for trial in trials if "left" in trial["why"]][-1]
+        self.assertRegex(self.run_cli("study", "show", "mine"), rf"left to gain +at most {re.escape('%.4g' % left)}, .* proposed trial 40:")
+
+    def test_importance(self):
+        self.create("young")
+        self.assertIn("no model yet", self.refused_cli("study", "importance", "young", code=3))
+        self.play()
+        found = self.document("study", "importance", "mine")
+        states = [trial["state"] for trial in self.view()["trials"]]
+        for state in ("done", "pruned", "failed", "running", "forgotten"):
+            self.assertEqual(found["trials"][state], states.count(state))
+        ended = sum(found["trials"][state] for state in ("done", "pruned", "failed"))
+        self.assertEqual(found["rests"], ended)
+        self.assertEqual(found["importance"].keys(), {"lr", "width", "optimizer", "momentum", "dropout", "epochs"})
+        text = self.run_cli("study", "importance", "mine")
+        self.assertIn(f"It rests on {ended} trials: {states.count('done')} that ran to their end; {states.count('pruned')} stopped", text)
+        self.assertRegex(text, rf"lr +{100 * found['importance']['lr']['main']:.0f} % ")
+
+    def refused_cli(self, *arguments, code):
+        done = subprocess.run([os.path.join(PROGRAMS, "inkling"), *arguments], capture_output=True, text=True, check=False,
+                              env={**os.environ, "INKLING_HOME": self.stack.home})
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
+    def test_compare(self):
+        self.play("long", 30)
+        self.play("short", 12, seed=8)
+        self.create("empty")
+        found = self.document("study", "compare", "long", "short", "empty")
+        self.assertEqual(found["at"], [1, 2, 5, 10, 12, 20, 30])
+        for study, count in zip(found["studies"], (30, 12, 0)):
+            view = self.view(study["study"])
+            self.assertEqual(sum(study["trials"].values()), count)
+            courses = [[trial["value"] for trial in view.get("trials", [])[:at] if trial["state"] == "done"]
+                       for at in found["at"] if at <= count]
+            self.assertEqual(len(study["best_so_far"]), len(courses))
+            for is_best, values in zip(study["best_so_far"], courses):
+                if values:
+                    self.assertAlmostEqual(is_best, min(values), places=8)
+                else:
+                    self.assertIsNone(is_best)
+        text = self.run_cli("study", "compare", "long", "short", "empty")
+        self.assertRegex(text, r"trials +30 +12 +0\n")
+        self.assertRegex(text, r"\n +20 +\S+ +- +-\n")
+        self.assertRegex(text, r"\nlr +log:1e-5\.\.1e-1=1e-3 +log:1e-5\.\.1e-1=1e-3 +log:1e-5\.\.1e-1=1e-3\n")
+        self.assertRegex(text, r"\nmomentum +0\.5\.\.0\.99 if optimizer=sgd ")
+        self.run_cli("study", "compare", "long", code=2)
+        self.run_cli("study", "compare", "long", "none", code=3)
+        self.create("up", direction="maximise")
+        self.assertIn("up maximises, long minimises", self.refused_cli("study", "compare", "long", "up", code=0))
 
 
 @unittest.skipUnless(browser.find(), "NOT TESTED: there is no Chromium here")

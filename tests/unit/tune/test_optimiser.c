@@ -387,6 +387,7 @@ static void importance_slices_and_the_end(void **state) {
     assert_true(fabs(mean[1] - mean[0] - 0.7) < 0.1);
     ok(tune_slice(tune, 4, 5, at, mean, sd, &count, &err), &err);
     assert_int_equal(count, 1);
+    assert_int_equal(tune_rests_on(tune), 60);
     double all[3][5 * 5];
     size_t counts[TUNE_PARAMETERS_MAX];
     uint64_t best, trial;
@@ -400,6 +401,11 @@ static void importance_slices_and_the_end(void **state) {
         assert_memory_equal(all[1] + 5 * i, mean, count * sizeof *mean);
         assert_memory_equal(all[2] + 5 * i, sd, count * sizeof *sd);
     }
+    for (uint64_t i = 60; i < 62; i++)
+        ok(tune_ask(tune, i, point, &why, &err), &err);
+    ok(tune_fail(tune, 60, &err), &err);
+    ok(tune_forget(tune, 61, &err), &err);
+    assert_int_equal(tune_rests_on(tune), 61); // a failure tells something
     tune_free(&tune);
 }
 
@@ -434,6 +440,7 @@ static void a_thousand_trials_and_more(void **state) {
         ok(tune_tell(tune, i, value, 0, &err), &err);
     }
     assert_true(value < 0.1);
+    assert_int_equal(tune_rests_on(tune), TUNE_ACTIVE_MAX);
     assert_true(clock_mono_ms() - start < 240000);
     tune_free(&tune);
 }
