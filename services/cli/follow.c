@@ -107,6 +107,9 @@ static err_code_t read_all(reading_t *reading, char state[17], err_t *err) {
         if (reading->away.progress && !say_is_json() && events.events.count == 0 &&
             strcmp(state, "queued") == 0)
             tell_why(reading);
+        if (reading->away.progress && all &&
+            live_look(reading->away.progress->live, reading->cli, reading->job))
+            progress_table(reading->away.progress);
     }
 }
 
@@ -215,12 +218,15 @@ err_code_t follow_job(cli_t *cli, const char *job, follow_finish_fn finish, int 
                       err_t *err) {
     progress_t progress;
     progress_init(&progress);
+    if (progress.terminal && !progress.silent)
+        progress.live = live_new();
     reading_t reading = {
         .cli = cli, .job = job, .fn = on_event, .arg = &progress, .away.progress = &progress};
     char state[17];
     cli_catch_interrupts();
     err_code_t code = read_all(&reading, state, err);
     progress_end(&progress);
+    live_free(&progress.live);
     if (code == ERR_OK)
         return show_end(cli, job, finish, exit_code, err);
     if (code != ERR_CANCELLED)

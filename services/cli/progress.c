@@ -20,10 +20,37 @@ void progress_init(progress_t *progress) {
 
 // --- Lines
 
+static struct winsize terminal_size(void) {
+    struct winsize size = {0};
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col <= 20)
+        size.ws_col = 80;
+    if (size.ws_row < 5)
+        size.ws_row = 24;
+    return size;
+}
+
+// To the beginning of the table. A terminal that has become narrower has wrapped its lines.
+static void go_up(const progress_t *progress, buf_t *out) {
+    size_t width = terminal_size().ws_col, up = 0;
+    for (size_t i = 0; i < progress->rows; i++)
+        up += progress->columns[i] > width ? (progress->columns[i] - 1) / width + 1 : 1;
+    if (up > 1)
+        buf_printf(out, "\033[%zuA", up - 1);
+    buf_puts(out, "\r");
+}
+
 void progress_end(progress_t *progress) {
-    if (progress->drawn)
+    if (progress->drawn && progress->rows > 0) {
+        buf_t text;
+        buf_init(&text, LINE_MAX);
+        go_up(progress, &text);
+        fprintf(stderr, "%s\033[J", text.data);
+        buf_release(&text);
+    } else if (progress->drawn) {
         fputs("\r\033[K", stderr);
+    }
     progress->drawn = false;
+    progress->rows = 0;
 }
 
 static void put_line(progress_t *progress, say_style_t style, const char *text) {
@@ -76,13 +103,8 @@ static void describe(const progress_t *progress, const char *text, buf_t *out) {
     }
 }
 
-static size_t terminal_width(void) {
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
-}
-
 static void draw(progress_t *progress, const char *text) {
-    size_t width = terminal_width(), room = width > 60 + BAR_MAX ? BAR_MAX : width / 4;
+    size_t width = terminal_size().ws_col, room = width > 60 + BAR_MAX ? BAR_MAX : width / 4;
     size_t full = (size_t)((double)room * progress->done / progress->total);
     buf_t line;
     buf_init(&line, LINE_MAX);
@@ -101,6 +123,53 @@ static void draw(progress_t *progress, const char *text) {
     progress->drawn = true;
     buf_release(&line);
 }
+
+// --- The table
+
+static size_t columns_of(const char *text) {
+    size_t columns = 0;
+    for (; *text; text++)
+        columns += ((unsigned char)*text & 0xc0) != 0x80;
+    return columns;
+}
+
+// All at once, line over line: what is redrawn does not flicker.
+static void draw_table(progress_t *progress) {
+    struct winsize size = terminal_size();
+    live_line_t *lines = mem_alloc(LIVE_LINES_MAX * sizeof *lines);
+    size_t count = live_lines(progress->live, size.ws_col, (size_t)size.ws_row - 1, lines);
+    buf_t text;
+    buf_init(&text, 1 << 17);
+    if (progress->drawn && progress->rows > 0)
+        go_up(progress, &text);
+    else if (progress->drawn)
+        buf_puts(&text, "\r");
+    for (size_t i = 0; i < count; i++) {
+        bool styled = lines[i].style != SAY_PLAIN;
+        buf_printf(&text, "%s%s%s%s\033[K", i ? "\n" : "",
+                   styled ? say_style(stderr, lines[i].style) : "", lines[i].text,
+                   styled ? say_style(stderr, SAY_PLAIN) : "");
+        progress->columns[i] = columns_of(lines[i].text);
+    }
+    buf_puts(&text, "\033[J");
+    fwrite(text.data, 1, text.size, stderr);
+    fflush(stderr);
+    progress->drawn = true;
+    progress->rows = count;
+    buf_release(&text);
+    free(lines);
+}
+
+void progress_table(progress_t *progress) {
+    int64_t now = clock_mono_ms();
+    if (progress->silent || !progress->terminal || !live_has(progress->live) ||
+        now - progress->drawn_ms < DRAW_MS)
+        return;
+    progress->drawn_ms = now;
+    draw_table(progress);
+}
+
+// --- Lines instead of it
 
 static void tell(progress_t *progress, const char *text) {
     int tenth = (int)(10 * progress->done / progress->total);
@@ -135,6 +204,9 @@ void progress_show(progress_t *progress, double done, double total, const char *
     progress->seen++;
     if (!progress->terminal) {
         tell(progress, text);
+    } else if (live_has(progress->live)) {
+        live_progress(progress->live, progress->done, progress->total, at_ms);
+        progress_table(progress);
     } else if (now - progress->drawn_ms >= DRAW_MS) {
         progress->drawn_ms = now;
         draw(progress, text);
@@ -186,6 +258,13 @@ static void on_other(progress_t *progress, const char *type, const json_t *data)
     buf_release(&line);
 }
 
+// It takes the place of the bar.
+static void on_trial(progress_t *progress, const json_t *data, int64_t at_ms) {
+    live_event(progress->live, data, at_ms);
+    live_progress(progress->live, progress->done, progress->total, at_ms);
+    progress_table(progress);
+}
+
 void progress_event(progress_t *progress, const proto_event_t *event) {
     json_t *data = proto_map_json(event->data);
     if (!data)
@@ -194,7 +273,10 @@ void progress_event(progress_t *progress, const proto_event_t *event) {
         on_progress(progress, data, (int64_t)event->at_ms);
     else if (strcmp(event->type, "log") == 0)
         on_log(progress, data);
-    else
+    else if (strcmp(event->type, "trial") == 0 && progress->live && progress->terminal)
+        on_trial(progress, data, (int64_t)event->at_ms);
+    else if (strcmp(event->type, "checkpoint") != 0 || !progress->terminal ||
+             !live_has(progress->live)) // the table is what a search has come to
         on_other(progress, event->type, data);
     json_decref(data);
 }

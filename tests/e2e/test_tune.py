@@ -1,10 +1,12 @@
 """inkling tune: a search over trainings in the same queue, the same whatever is killed in between."""
 
 import os
+import re
 import signal
 import unittest
 
-from stack import Stack, until
+from stack import INKLING, PATIENCE, Stack, until
+from terminal import Run
 
 SMALL = ("--epochs", 3, "--width", 8, "--dense", 32)
 SEARCH = ("tune", "demo", "--trials", 8, "--seed", 5, *SMALL)
@@ -63,6 +65,68 @@ class Tune(unittest.TestCase):
 
     def test_the_trainer_is_killed(self):
         self.killed("trainer", "trainer-0", "tuner-0")
+
+    def watch(self, *words, columns=100, looked=lambda screen: None):
+        """What was seen on a terminal, and what stands there in the end."""
+        seen = []
+
+        def look(screen):
+            text = screen.text()
+            if not seen or seen[-1] != text:
+                seen.append(text)
+            looked(screen)
+
+        run = Run([INKLING, *map(str, words)], self.stack.environ, columns=columns)
+        self.assertEqual(run.follow(look, PATIENCE), 0, run.screen.text())
+        self.assertEqual([line for line in run.screen.wrapped if re.match(r"best val_loss|[█░]| +\d+  (?!done|pruned)", line)], [])
+        return seen, run.screen.text()
+
+    def test_a_terminal_has_a_table(self):
+        killed = []
+
+        def kill_once(screen):  # in the midst of it the dispatcher dies: the table goes on
+            if not killed and re.search(r"[2-9] of 8 trials", screen.text()):
+                killed.append(self.stack.kill("dispatcher"))
+
+        seen, last = self.watch(*SEARCH, "--model", "watched", looked=kill_once)
+        self.assertTrue(killed)
+        self.assertTrue(all(len(re.findall(r"^best val_loss|^no trial has ended", text, re.M)) <= 1 for text in seen))
+        self.assertTrue(any(re.search(r"^ +\d+  (?:running|queued) ", text, re.M) for text in seen), seen[-20:])
+        self.assertTrue(any(re.search(r"^ +\d+  (done|stopped) ", text, re.M) for text in seen))
+        self.assertTrue(any(re.search(r" [1-7] of 8 trials, about .* left", text) for text in seen))
+        best = self.undisturbed["best"]
+        self.assertTrue(any(f"best val_loss {best['value']:.4g}, trial {best['trial']}:" in text for text in seen), seen[-3:])
+        # In the end there is the summary, as ever, and nothing of the table.
+        self.assertNotRegex(last, r"(?m)^best val_loss|of 8 trials|^ +\d+  running ")
+        self.assertRegex(last, r"job \S+ succeeded")
+        self.assertRegex(last, rf"(?m)^ *best {best['trial']}  done ")
+        self.assertNotIn("trial  trial", last)
+        self.assertNotIn("checkpoint", last)
+
+    def test_it_tells_how_far_trials_are(self):
+        for epochs in (10, 40, 160, 640):  # until there is time to see it, whatever the machine's speed
+            seen, _ = self.watch("tune", "demo", "--trials", 2, "--seed", 5, "--epochs", epochs, "--width", 8, "--dense", 32,
+                                 "--model", f"far-{epochs}")
+            if any(re.search(rf"^ +\d+  running +\d+ of {epochs} +[.\d]+  lr ", text, re.M) for text in seen):
+                return
+        self.fail(f"no trial was seen on its way: {seen[-5:]}")
+
+    def test_who_begins_to_follow_later_has_the_same_table(self):
+        job = self.stack.ask(*SEARCH, "--model", "followed", "--detach")["job"]
+        until("three trials have ended", lambda: self.stack.ask("job", "show", job)["progress"] >= 3 / 8)
+        seen, last = self.watch("job", "follow", job, columns=60)
+        tables = [text for text in seen if "of 8 trials" in text]
+        self.assertTrue(tables)
+        self.assertGreaterEqual(max(len(re.findall(r"^ +\d+  (?:done|stopped|running|queued) ", text, re.M)) for text in tables), 4)
+        self.assertRegex(last, r"job \S+ succeeded")
+
+    def test_without_a_terminal_there_are_lines(self):
+        code, out, err = self.stack.run(*SEARCH, "--model", "plain")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn("\033", out + err)
+        self.assertNotIn("\r", out + err)
+        self.assertEqual(len(re.findall(r"^trial  trial \d+  state running ", err, re.M)), 8)
+        self.assertIn("succeeded", out)
 
     def test_a_cancelled_search_takes_its_trainings_along(self):
         job = self.stack.ask(*SEARCH, "--model", "cancelled", "--detach")["job"]
