@@ -200,7 +200,7 @@ static void print_all(const comparison_t *c) {
 // --- For programs
 
 static json_t *document_of(const comparison_t *c) {
-    static const char *const keys[] = {"study",   "about",      "best",  "stopped",
+    static const char *const keys[] = {"study",   "about",      "space", "best", "stopped",
                                        "settled", "importance", "rests", "noise"};
     size_t rows[ROWS_MAX], count = rows_of(c, rows);
     json_t *at = json_array(), *list = json_array();

@@ -16,7 +16,7 @@ static void put_share(table_t *table, double share) {
 void view_print_importance(const json_t *study) {
     const char *name;
     json_t *shares;
-    table_t *table = table_new("parameter|>alone|>with interactions");
+    table_t *table = table_new("parameter|>importance|>with interactions");
     json_object_foreach(json_object_get(study, "importance"), name, shares) {
         double main = share_of(shares, "main");
         table_cell(table, SAY_BOLD, "%s", name);
