@@ -38,7 +38,8 @@ function slicePlot(parameter, y) {
   const host = el("div", { class: "plot" });
   const total = shareOf(parameter.name).total;
   const figure = el("figure", {}, el("figcaption", {}, el("h3", { title: parameter.text }, parameter.name),
-    el("span", {}, parameter.condition ? `if ${parameter.condition}` : "", has(total) && total >= 0.005 ? ` ${Math.round(100 * total)} %` : "")), host);
+    el("span", {}, [parameter.condition ? `if ${parameter.condition}` : "", has(total) && total >= 0.005 ? `${Math.round(100 * total)} %` : ""]
+      .filter(Boolean).join(" · "))), host);
   part("slices", "chart").append(figure);
   const words = parameter.scale.words;
   plot(host, `${objective} by ${parameter.name}: ${own.length} trials and the model's mean and band`, (width) => {

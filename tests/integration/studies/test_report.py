@@ -223,6 +223,24 @@ class InABrowser(Report):
         self.assertEqual(page.evaluate("document.querySelector('.lit-row').cells[0].textContent"), str(best))
         self.assertEqual(page.complaints(), [])
 
+    def test_a_study_whose_space_has_changed(self):
+        self.play(trials=25)
+        self.client.ask("study.change", {"study": "mine", "param": ["lr=log:1e-3..1e-2", "optimizer={sgd,adam,lamb}",
+                                                                     "clip=0..5=1"]})
+        for _ in range(12):
+            trial = self.ask()
+            self.tell(trial["trial"], value=loss(trial["params"], 9))
+        path, html = self.report()
+        page = self.look(path)
+        drawn = "[...document.querySelectorAll('#slices h3')].map(node => node.textContent)"
+        self.assertEqual(set(page.evaluate(drawn)), {"lr", "width", "optimizer", "momentum", "dropout", "clip"})
+        heads = page.evaluate("[...document.querySelectorAll('th')].map(node => node.textContent)")
+        self.assertIn("clip", heads)
+        cells = page.evaluate(f"[...document.querySelectorAll('tbody tr')].map(row => row.cells[{heads.index('clip')}].textContent)")
+        given = [trial["params"].get("clip") for trial in embedded(html)["trials"]]
+        self.assertEqual([cell == "–" for cell in cells], [value is None for value in given])
+        self.assertEqual(given[:25], [None] * 25)
+
     def test_light_dark_narrow_and_empty(self):
         self.play(direction="maximise", prune="median")
         path, _ = self.report()
