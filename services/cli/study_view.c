@@ -5,8 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-#define PAUSE_MS 200
-#define MODEL_MS 120000 // for an answer that needs the model
+#define PAUSE_MS   200
+#define POINTS_MAX 200000 // of all curves; at most PROTO_CURVE_MAX of each
+#define MODEL_MS   120000 // for an answer that needs the model
 
 // --- Questions
 

@@ -165,6 +165,16 @@ class WhatItSays(Scene):
         self.refused("INVALID", "slices", "study.show", {"study": "mine", "slices": 52})
         self.assertNotIn("slices", self.view(slices=10))  # there is no model yet
 
+    def test_slices_of_whole_numbers_and_constants(self):
+        self.create(space=["n=int:1..3", "x=0..1", "c=7"], prune="none")
+        for _ in range(8):
+            trial = self.ask()
+            self.tell(trial["trial"], value=trial["params"]["n"] + trial["params"]["x"])
+        slices = self.view(limit=0, slices=51)["slices"]["parameters"]
+        self.assertEqual((slices["n"]["at"], slices["c"]["at"]), ([1, 2, 3], [7]))
+        self.assertEqual({len(part) for part in slices["n"].values()}, {3})
+        self.assertEqual(len(slices["x"]["at"]), 51)
+
     def test_stop_and_continue(self):
         self.create()
         kept = self.ask(key="kept")

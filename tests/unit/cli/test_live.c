@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static void tell(live_t *live, int trial, const char *state, double value, int64_t at_ms) {
@@ -176,6 +177,26 @@ static void it_is_drawn_in_place_and_gives_way_to_lines(void **state) {
     assert_string_equal(out + strlen(out) - strlen("\033[4A\r\033[J"), "\033[4A\r\033[J");
 }
 
+static void a_terminal_that_becomes_narrower_is_cleaned(void **state) {
+    (void)state;
+    char out[16000];
+    capture_t capture;
+    progress_t progress;
+    struct winsize size = {.ws_col = 100, .ws_row = 30};
+    capture_begin_terminal(&capture, STDERR_FILENO, 100);
+    progress_init(&progress);
+    progress.live = live_new();
+    feed(&progress, "trial", begun(1), 2000);
+    size.ws_col = 30; // lines of 27, 44, 52 and 50 columns: they have become 1 + 2 + 2 + 2
+    assert_int_equal(ioctl(STDERR_FILENO, TIOCSWINSZ, &size), 0);
+    for (size_t i = 0, wide[] = {27, 44, 52, 50}; i < 4; i++)
+        progress.columns[i] = wide[i];
+    progress_end(&progress);
+    live_free(&progress.live);
+    capture_end(&capture, out, sizeof out);
+    assert_string_equal(out + strlen(out) - strlen("\033[6A\r\033[J"), "\033[6A\r\033[J");
+}
+
 static void without_a_terminal_trials_are_lines(void **state) {
     (void)state;
     char out[4000];
@@ -201,6 +222,7 @@ int main(void) {
         cmocka_unit_test(accuracy_is_the_better_the_larger),
         cmocka_unit_test(it_fits_every_terminal),
         cmocka_unit_test(it_is_drawn_in_place_and_gives_way_to_lines),
+        cmocka_unit_test(a_terminal_that_becomes_narrower_is_cleaned),
         cmocka_unit_test(without_a_terminal_trials_are_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -409,6 +409,34 @@ static void importance_slices_and_the_end(void **state) {
     tune_free(&tune);
 }
 
+// A parameter that does not apply in the best trial is shown where it does.
+static void slices_of_what_does_not_apply(void **state) {
+    (void)state;
+    static const char *const texts[] = {"m=0..1 if o=y", "o={x,y,z}", "n=0..1 if p=w",
+                                        "p={v,w} if o=y|z"};
+    tune_t *tune = new_study(texts, 4, (tune_config_t){.seed = 2});
+    double point[TUNE_PARAMETERS_MAX], at[5], mean[5], sd[5];
+    tune_why_t why;
+    size_t count;
+    err_t err;
+    for (uint64_t i = 0; i < 40; i++) {
+        ok(tune_ask(tune, i, point, &why, &err), &err);
+        double value = point[1] == 0 ? 0 : 1 + point[1];
+        if (point[1] == 1)
+            value += 2 * point[0];
+        if (point[1] > 0 && point[3] == 1)
+            value -= 0.5 * point[2];
+        ok(tune_tell(tune, i, value, 0, &err), &err);
+    }
+    ok(tune_best(tune, NULL, point, NULL, NULL, &err), &err);
+    assert_true(point[1] == 0);
+    ok(tune_slice(tune, 0, 5, at, mean, sd, &count, &err), &err);
+    assert_true(mean[4] > mean[0] + 1);
+    ok(tune_slice(tune, 2, 5, at, mean, sd, &count, &err), &err); // by way of two parents
+    assert_true(mean[0] > mean[4] + 0.1);
+    tune_free(&tune);
+}
+
 // ---- size ----
 
 // Beyond the active set, and within a time that only a mistake in the order of growth can exceed.
@@ -459,6 +487,7 @@ int main(void) {
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(odd_values_do_no_harm),
         cmocka_unit_test(importance_slices_and_the_end),
+        cmocka_unit_test(slices_of_what_does_not_apply),
         cmocka_unit_test(a_thousand_trials_and_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
