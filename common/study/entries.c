@@ -111,6 +111,8 @@ err_code_t study_replay(study_t *study, const json_t *entry, err_t *err) {
         apply_stop(study, text_of(entry, "reason"));
     else if (strcmp(word, "continue") == 0)
         apply_stop(study, "");
+    else if (strcmp(word, "earlier") == 0)
+        code = apply_earlier(study, entry, err);
     else if (strcmp(word, "space") == 0)
         code = apply_space(study, json_object_get(entry, "space"), err);
     else

@@ -52,6 +52,9 @@ static err_code_t read_config(study_t *study, err_t *err) {
                    "give the trials before there is a model, 0 for as many as needed");
     if (!number_of(about, "trials", 0, 0, STUDY_TRIALS_MAX, &limit))
         return bad(err, "trials", "give at most 10000, or 0 for no end");
+    const json_t *warm = json_object_get(about, "warm_start");
+    if (warm && json_string_length(warm) == 0)
+        return bad(err, "warm_start", "give the name of an earlier study");
     study->config = (tune_config_t){.strategy = (tune_strategy_t)strategy,
                                     .seed = (uint64_t)seed,
                                     .maximise = way == 1,
@@ -237,6 +240,11 @@ err_code_t study_ask(study_t *study, const char *key, uint64_t *number, err_t *e
     }
     if (key && strlen(key) >= STUDY_KEY_SIZE)
         return err_set(err, ERR_INVALID, "the key has more than %d bytes", STUDY_KEY_SIZE - 1);
+    if (study_wants_earlier(study)) {
+        err_set(err, ERR_CONFLICT, "the study is not made yet: study %s, to begin with, is missing",
+                study_warm_start(study));
+        return err_remedy(err, "make it once more, in the same way");
+    }
     if (study->stopped[0])
         return err_set(err, ERR_CONFLICT, "the study is stopped: %s", study->stopped);
     if ((study->limit && study->count >= study->limit) || study->count >= STUDY_TRIALS_MAX)

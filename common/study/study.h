@@ -28,8 +28,16 @@
 //   {"do": "note", "trial": 1, "note": {…}}                        the driver's own; of trial 0,
 //   the study's; newer keys win
 //   {"do": "stop", "reason": "…"}, {"do": "continue"}
+//   {"do": "earlier", "study": "…", "space": ["lr=log:1e-5..1e-2", …], "points": [[0.001, …], …],
+//    "values": [0.12, null, …]}                                    what an earlier study has seen
 //   {"do": "space", "space": ["lr=log:1e-4..1e-2", …]}             the space from here on
 // Numbers are natural ones: those of the job's parameters, values as they were told.
+//
+// A study may begin with what an earlier one has seen, "warm_start" in its about: of all trials
+// that ended, at most TUNE_EARLIER_MAX are copied into its first entry, so that it depends on
+// nothing but its own log. The earlier space must have no other parameters, and those that it does
+// not have must have a default; ranges, scales and words may differ. How much the earlier values
+// tell is learnt (tune_earlier).
 //
 // The space may change while trials run: a parameter's definition is replaced, or one comes, which
 // must have a default. Ranges may become narrower, wider, logarithmic, whole or not, or a constant;
@@ -91,7 +99,9 @@ void study_free(study_t **study); // allows NULL in it
 const json_t *study_about(const study_t *study);
 const tune_space_t *study_space(const study_t *study); // as it is now
 bool study_maximises(const study_t *study);
-uint64_t study_limit(const study_t *study); // of trials; 0: none
+const char *study_warm_start(const study_t *study); // the earlier study's name, or NULL
+bool study_wants_earlier(const study_t *study);     // it has yet to begin with that
+uint64_t study_limit(const study_t *study);         // of trials; 0: none
 
 // --- The log
 
@@ -122,6 +132,9 @@ err_code_t study_prune(study_t *study, uint64_t trial, err_t *err);
 err_code_t study_note(study_t *study, uint64_t trial, json_t *note, err_t *err); // takes note
 err_code_t study_stop(study_t *study, const char *reason, err_t *err);
 err_code_t study_continue(study_t *study, err_t *err);
+// Lets a study that has no trial yet begin with another one, which is called so. ERR_INVALID: that
+// one has no value; ERR_USAGE: another space; ERR_CONFLICT: there are trials, or it has begun so.
+err_code_t study_begin_with(study_t *study, const char *name, const study_t *from, err_t *err);
 // Definitions that replace those of the same names, or come behind them; the same again is no
 // change. ERR_USAGE: as tune_space_merge().
 err_code_t study_change(study_t *study, const char *const *texts, size_t count, err_t *err);

@@ -11,6 +11,7 @@ struct study {
     tune_t *tune;
     tune_prune_t *prune; // NULL: none
     uint64_t limit;
+    bool warm;             // it has begun with an earlier one
     study_trial_t *trials; // trial n at n − 1
     size_t count, room, running;
     char stopped[STUDY_TEXT_SIZE]; // "": it is not
@@ -43,6 +44,9 @@ void apply_stop(study_t *study, const char *reason);                       // ""
 // --- change.c
 err_code_t space_read(const json_t *list, tune_space_t *space, err_t *err);
 err_code_t apply_space(study_t *study, const json_t *list, err_t *err);
+
+// --- earlier.c
+err_code_t apply_earlier(study_t *study, const json_t *entry, err_t *err);
 
 // --- params.c
 err_code_t why_read(const json_t *json, tune_why_t *why);

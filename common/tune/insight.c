@@ -15,8 +15,9 @@ static int best_by_value(const tune_t *tune) {
     const trial_t *best = NULL;
     for (int e = 0; e < tune->ended_count; e++) {
         const trial_t *t = &tune->trials[tune->ended[e]];
-        if (t->state == TRIAL_DONE && (!best || t->inside > best->inside ||
-                                       (t->inside == best->inside && t->value < best->value)))
+        if (t->state == TRIAL_DONE && !t->earlier &&
+            (!best || t->inside > best->inside ||
+             (t->inside == best->inside && t->value < best->value)))
             best = t;
     }
     return best ? (int)(best - tune->trials) : -1;
@@ -39,7 +40,7 @@ err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean,
     if (trial)
         *trial = tune->trials[best].number;
     if (point)
-        memcpy(point, tune->trials[best].point, sizeof *point * (size_t)tune->space.count);
+        memcpy(point, tune->trials[best].point, sizeof *point * (size_t)tune->given);
     if (mean)
         *mean = tune->config.maximise ? -m : m;
     if (sd)
@@ -63,7 +64,7 @@ size_t tune_rests_on(tune_t *tune) {
     size_t all = 0;
     model_rows(tune, tune->ended_count, &rows);
     for (int i = 0; i < rows.data.n; i++)
-        all += (size_t)rows.count[i];
+        all += tune->trials[rows.trial[i]].earlier ? 0 : (size_t)rows.count[i];
     rows_release(&rows);
     return all;
 }
@@ -144,7 +145,7 @@ static err_code_t slice_begin(tune_t *tune, double *point, uint64_t *trial, view
 err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *mean, double *sd,
                       size_t *written, err_t *err) {
     ERR_ASSERT(i >= 0 && i < tune->space.count);
-    double point[TUNE_PARAMETERS_MAX];
+    double point[TUNE_PARAMETERS_MAX] = {0};
     view_t view;
     *written = 0;
     err_code_t code = slice_begin(tune, point, NULL, &view, err);
@@ -157,12 +158,12 @@ err_code_t tune_slice(tune_t *tune, int i, size_t count, double *value, double *
 
 err_code_t tune_slices(tune_t *tune, size_t count, double *value, double *mean, double *sd,
                        size_t written[], uint64_t *trial, err_t *err) {
-    double point[TUNE_PARAMETERS_MAX];
+    double point[TUNE_PARAMETERS_MAX] = {0};
     view_t view;
     err_code_t code = slice_begin(tune, point, trial, &view, err);
     if (code)
         return code;
-    for (int i = 0; i < tune->space.count; i++) {
+    for (int i = 0; i < tune->given; i++) {
         size_t at = (size_t)i * count;
         written[i] = slice(tune, &view, point, i, count, value + at, mean + at, sd + at);
     }
@@ -234,11 +235,13 @@ err_code_t tune_importance(tune_t *tune, double *main, double *total, err_t *err
         return code;
     saltelli_t s;
     size_t dims = (size_t)tune->frame.dims, n = IMPORTANCE_POINTS;
-    for (int i = 0; i < tune->space.count; i++)
+    for (int i = 0; i < tune->given; i++)
         main[i] = total[i] = 0;
     saltelli_init(tune, &view, &s);
     for (size_t d = 0; d < dims && s.variance > 1e-12; d++) {
         double first = 0, all = 0;
+        if (!frame_varies(&tune->frame, (int)d))
+            continue;
         memcpy(s.mixed, s.a, sizeof *s.a * n * dims);
         for (size_t k = 0; k < n; k++)
             s.mixed[k * dims + d] = s.b[k * dims + d];

@@ -42,7 +42,9 @@ static void add_failures(const tune_t *tune, int ended, rows_t *rows) {
     for (int row = 0; row < n; row++)
         worst = fmax(worst, rows->data.y[row]);
     for (int e = 0; n > 0 && e < ended; e++) {
-        if (tune->trials[tune->ended[e]].state != TRIAL_FAILED)
+        const trial_t *t = &tune->trials[tune->ended[e]];
+        if (t->state != TRIAL_FAILED ||
+            (t->earlier && !earlier_counts(tune, tune->ended[e], ended)))
             continue;
         add_row(tune, rows, tune->ended[e]);
         rows->data.share[rows->data.n - 1] = 1;
@@ -72,7 +74,7 @@ static void cap_outside(const tune_t *tune, rows_t *rows) {
 }
 
 // Values as they are, repeated points averaged.
-static void collect(const tune_t *tune, int ended, rows_t *rows) {
+void model_collect(const tune_t *tune, int ended, rows_t *rows) {
     int *row_of = mem_alloc(sizeof *row_of * (size_t)(tune->count + 1));
     *rows = (rows_t){.trial = mem_alloc(sizeof(int) * (size_t)(ended + 1)),
                      .count = mem_alloc(sizeof(int) * (size_t)(ended + 1)),
@@ -82,7 +84,7 @@ static void collect(const tune_t *tune, int ended, rows_t *rows) {
         row_of[i] = -1;
     for (int e = 0; e < ended; e++) {
         const trial_t *t = &tune->trials[tune->ended[e]];
-        if (t->state != TRIAL_DONE)
+        if (t->state != TRIAL_DONE || (t->earlier && !earlier_counts(tune, tune->ended[e], ended)))
             continue;
         int row = t->variance == 0 ? row_of[t->twin] : -1;
         if (row >= 0) {
@@ -97,6 +99,8 @@ static void collect(const tune_t *tune, int ended, rows_t *rows) {
     }
     for (int row = 0; row < rows->data.n; row++)
         rows->data.share[row] = 1.0 / rows->count[row];
+    if (tune->earlier > 0 && ended > tune->earlier)
+        earlier_align(tune, rows);
     cap_outside(tune, rows);
     add_failures(tune, ended, rows);
     free(row_of);
@@ -149,7 +153,7 @@ static void thin(rows_t *rows, int most) {
     free(keep);
 }
 
-static void bend_rows(const warp_t *warp, rows_t *rows) {
+void model_bend(const warp_t *warp, rows_t *rows) {
     gp_data_t *data = &rows->data;
     data->repeats = 0;
     data->within = 0;
@@ -163,9 +167,9 @@ static void bend_rows(const warp_t *warp, rows_t *rows) {
 }
 
 void model_rows(const tune_t *tune, int ended, rows_t *rows) {
-    collect(tune, ended, rows);
+    model_collect(tune, ended, rows);
     thin(rows, TUNE_ACTIVE_MAX);
-    bend_rows(&tune->model.warp, rows);
+    model_bend(&tune->model.warp, rows);
 }
 
 void model_labels(const tune_t *tune, int ended, gp_data_t *labels) {
@@ -222,7 +226,7 @@ static double choose_lambda(const rows_t *raw, const double *theta) {
 
 static double lambda_for(const tune_t *tune, int ended, const double *theta) {
     rows_t some;
-    collect(tune, ended, &some);
+    model_collect(tune, ended, &some);
     thin(&some, WARP_ROWS_MAX);
     double lambda = choose_lambda(&some, theta);
     rows_release(&some);
@@ -233,9 +237,9 @@ static void fit_warped(const tune_t *tune, model_t *model, const rows_t *raw, in
                        double lambda, bool fresh) {
     rows_t rows;
     warp_init(&model->warp, lambda, raw->data.n, raw->data.y);
-    collect(tune, ended, &rows);
+    model_collect(tune, ended, &rows);
     thin(&rows, FIT_ROWS_MAX);
-    bend_rows(&model->warp, &rows);
+    model_bend(&model->warp, &rows);
     gp_fit(&rows.data, model->theta, fresh);
     rows_release(&rows);
 }
@@ -256,28 +260,34 @@ static void fit_feasible(tune_t *tune, int ended, bool fresh) {
     model->may_fail = true;
 }
 
-static bool all_equal(const rows_t *rows) {
-    for (int i = 1; i < rows->data.n; i++)
-        if (rows->data.y[i] != rows->data.y[0])
-            return false;
-    return true;
+// Enough of this study's own values, not all of them equal.
+static bool can_fit(const tune_t *tune, const rows_t *rows) {
+    int own = 0, first = 0;
+    bool differ = false;
+    for (int i = 0; i < rows->data.n; i++) {
+        if (tune->trials[rows->trial[i]].earlier)
+            continue;
+        first = own++ == 0 ? i : first;
+        differ = differ || rows->data.y[i] != rows->data.y[first];
+    }
+    return own >= FIT_ROWS_MIN && differ;
 }
 
 static void fit(tune_t *tune, int ended) {
     model_t *model = &tune->model;
     rows_t raw;
-    collect(tune, ended, &raw);
+    int own = ended - tune->earlier;
+    model_collect(tune, ended, &raw);
     thin(&raw, TUNE_ACTIVE_MAX);
-    if (raw.data.n >= FIT_ROWS_MIN && !all_equal(&raw)) {
-        bool first = model->fitted == 0;
-        bool fresh = raw.data.n <= FRESH_ROWS_MAX &&
-                     (raw.data.n < 20 || first || ended * 5 >= model->searched * 6);
+    if (can_fit(tune, &raw)) {
+        bool first = model->fitted == 0, grown = own * 5 >= model->searched * 6;
+        bool fresh = raw.data.n <= FRESH_ROWS_MAX && (raw.data.n < 20 || first || grown);
         if (first)
             gp_prior(tune->frame.dims, model->theta);
         double lambda = model->warp.lambda;
-        if (fresh || first || ended * 5 >= model->searched * 6) {
+        if (fresh || first || grown) {
             lambda = lambda_for(tune, ended, model->theta);
-            model->searched = ended;
+            model->searched = own;
         }
         fit_warped(tune, model, &raw, ended, lambda, fresh);
         fit_feasible(tune, ended, fresh);
@@ -287,15 +297,15 @@ static void fit(tune_t *tune, int ended) {
 }
 
 // Refits at every end up to 30, then each time the record has grown by a twentieth.
-static bool due(const model_t *model, int ended) {
-    return model->fitted == 0 || ended <= 30 || (ended - model->fitted) * 20 >= ended;
+static bool due(const model_t *model, int ended, int earlier) {
+    return model->fitted == 0 || ended - earlier <= 30 || (ended - model->fitted) * 20 >= ended;
 }
 
 bool model_update(tune_t *tune) {
     model_t *model = &tune->model;
     while (model->considered < tune->ended_count) {
         model->considered++;
-        if (due(model, model->considered))
+        if (due(model, model->considered, tune->earlier))
             fit(tune, model->considered);
     }
     return model->fitted > 0;
@@ -340,7 +350,7 @@ err_code_t view_init(tune_t *tune, view_t *view, err_t *err) {
         const trial_t *trial = &tune->trials[view->rows.trial[i]];
         bool better = best < 0 || trial->inside > best_inside ||
                       (trial->inside == best_inside && view->mean[i] < view->mean[best]);
-        if (trial->state == TRIAL_DONE && better) {
+        if (trial->state == TRIAL_DONE && !trial->earlier && better) {
             best = i;
             best_inside = trial->inside;
         }

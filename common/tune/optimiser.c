@@ -13,13 +13,13 @@
 #define KNOWN_SD       0.35 // of the values' spread: below it a suggestion exploits
 
 const char *tune_kind_text(tune_kind_t kind) {
-    static const char *const texts[] = {"default", "start",     "model",
-                                        "drawn",   "replicate", "exhausted"};
+    static const char *const texts[] = {"default", "start",     "model",    "drawn",
+                                        "earlier", "replicate", "exhausted"};
     return texts[kind];
 }
 
 // What follows from the space.
-static void lay_out(tune_t *tune) {
+void study_lay_out(tune_t *tune) {
     frame_init(&tune->frame, &tune->space, &tune->scale);
     tune->size = tune_space_size(&tune->space);
     sobol_init(&tune->start, tune->frame.dims);
@@ -31,7 +31,8 @@ tune_t *tune_new(const tune_space_t *space, const tune_config_t *config) {
     ERR_ASSERT(tune_space_check(space, NULL) == ERR_OK);
     tune->space = tune->scale = *space;
     tune->config = *config;
-    lay_out(tune);
+    tune->given = space->count;
+    study_lay_out(tune);
     return tune;
 }
 
@@ -42,6 +43,7 @@ void tune_free(tune_t **tune) {
         free((*tune)->trials[i].point);
     free((*tune)->trials);
     free((*tune)->ended);
+    earlier_release(*tune);
     free(*tune);
     *tune = NULL;
 }
@@ -66,13 +68,15 @@ static err_code_t check_new(const tune_t *tune, uint64_t number, err_t *err) {
 
 // ---- a space that changes ----
 
+// The hidden parameter, if there is one, stays the last.
 static void carry(const tune_space_t *from, const tune_space_t *to, trial_t *trial) {
     double point[TUNE_PARAMETERS_MAX];
     memcpy(point, trial->point, sizeof *point * (size_t)from->count);
     tune_space_carry(from, to, point);
-    trial->point = mem_grow(trial->point, sizeof *point * (size_t)to->count);
-    memcpy(trial->point, point, sizeof *point * (size_t)to->count);
-    trial->inside = tune_space_contains(to, point, NULL) == ERR_OK;
+    point[to->count] = trial->earlier;
+    trial->point = mem_grow(trial->point, sizeof *point * (size_t)(to->count + 1));
+    memcpy(trial->point, point, sizeof *point * (size_t)(to->count + 1));
+    trial->inside = !trial->earlier && tune_space_contains(to, point, NULL) == ERR_OK;
 }
 
 // The first trial at the same point that counts, or -1.
@@ -110,8 +114,11 @@ void tune_change(tune_t *tune, const tune_space_t *space) {
     tune->space = *space;
     tune->scale = scale;
     tune->changed = tune->count;
+    tune->given = space->count;
+    if (tune->earlier > 0)
+        earlier_hide(tune);
     find_twins(tune);
-    lay_out(tune);
+    study_lay_out(tune);
     tune->model = (model_t){.considered = tune->ended_count > 0 ? tune->ended_count - 1 : 0};
 }
 
@@ -130,6 +137,19 @@ static void add(tune_t *tune, uint64_t number, const double *point, const tune_w
     }
     tune->trials[tune->count++] =
         (trial_t){.number = number, .twin = twin, .why = *why, .inside = true, .point = kept};
+}
+
+// Their numbers are from the other end.
+void study_add_earlier(tune_t *tune, const double *point, double value) {
+    tune_why_t why = {.kind = TUNE_EARLIER};
+    add(tune, UINT64_MAX - (uint64_t)tune->count, point, &why);
+    trial_t *trial = &tune->trials[tune->count - 1];
+    tune->distinct = 0;
+    trial->inside = false;
+    trial->earlier = true;
+    trial->value = value;
+    trial->state = isfinite(value) ? TRIAL_DONE : TRIAL_FAILED;
+    tune->ended[tune->ended_count++] = tune->count - 1;
 }
 
 static err_code_t find_pending(const tune_t *tune, uint64_t number, trial_t **trial, err_t *err) {
@@ -214,6 +234,8 @@ static int starts(const tune_t *tune) {
     int dims = 0;
     if (tune->config.start > 0)
         return tune->config.start;
+    if (tune->earlier > 0)
+        return earlier_starts();
     for (int d = 0; d < tune->frame.dims; d++)
         dims += frame_varies(&tune->frame, d);
     return dims + 1 > 5 ? dims + 1 : 5;
@@ -223,9 +245,13 @@ static int starts(const tune_t *tune) {
 static bool ask_plainly(const tune_t *tune, uint64_t trial, tune_kind_t kind, double *point,
                         tune_why_t *why) {
     *why = why_of(kind);
-    if (tune->count == 0 && has_defaults(&tune->space) && kind == TUNE_START) {
+    if (tune->count == tune->earlier && has_defaults(&tune->space) && kind == TUNE_START) {
         why->kind = TUNE_DEFAULT;
         tune_space_defaults(&tune->space, point);
+        return true;
+    }
+    if (kind == TUNE_START && tune->earlier > 0 && earlier_suggest(tune, point)) {
+        why->kind = TUNE_EARLIER;
         return true;
     }
     if (tune->config.strategy == TUNE_RANDOM)
@@ -316,7 +342,7 @@ err_code_t tune_ask(tune_t *tune, uint64_t trial, double *point, tune_why_t *why
         return code;
     linalg_single_thread();
     bool done = false, plain = tune->config.strategy != TUNE_MODEL;
-    int counted = 0;
+    int counted = -tune->earlier;
     for (int i = 0; i < tune->count && !plain; i++)
         counted += tune->trials[i].state != TRIAL_FORGOTTEN;
     if ((uint64_t)tune->distinct >= tune->size) {
@@ -333,21 +359,21 @@ err_code_t tune_ask(tune_t *tune, uint64_t trial, double *point, tune_why_t *why
         return ERR_OK;
     }
     add(tune, trial, found, &reason);
-    memcpy(point, found, sizeof *point * (size_t)tune->space.count);
+    memcpy(point, found, sizeof *point * (size_t)tune->given);
     *why = reason;
     return ERR_OK;
 }
 
 err_code_t tune_asked(tune_t *tune, uint64_t trial, const double *point, const tune_why_t *why,
                       err_t *err) {
-    double canonical[TUNE_PARAMETERS_MAX];
+    double canonical[TUNE_PARAMETERS_MAX] = {0}; // a hidden parameter's 0 with them
     tune_why_t unknown = why_of(TUNE_DRAWN);
     err_code_t code = check_new(tune, trial, err);
+    memcpy(canonical, point, sizeof *point * (size_t)tune->given);
     if (code == ERR_OK)
-        code = tune_space_contains(&tune->space, point, err);
+        code = tune_space_contains(&tune->space, canonical, err);
     if (code)
         return code;
-    memcpy(canonical, point, sizeof *point * (size_t)tune->space.count);
     tune_space_canonical(&tune->space, canonical);
     add(tune, trial, canonical, why ? why : &unknown);
     return ERR_OK;

@@ -21,9 +21,10 @@
 
 #include "tune/space.h"
 
-#define TUNE_TRIALS_MAX 100000
-#define TUNE_ACTIVE_MAX 1000 // trials the model looks at: the best and a sample of the rest
-#define TUNE_STOP_RUN   5    // suggestions in a row that promise too little end a study
+#define TUNE_TRIALS_MAX  100000
+#define TUNE_ACTIVE_MAX  1000 // trials the model looks at: the best and a sample of the rest
+#define TUNE_EARLIER_MAX 200  // trials of an earlier study
+#define TUNE_STOP_RUN    5    // suggestions in a row that promise too little end a study
 
 typedef struct tune tune_t;
 
@@ -38,7 +39,8 @@ typedef struct {
     uint64_t seed;
     bool maximise;    // the values told; else the least is best
     bool noiseless;   // a trial repeated gives the same value: then none is repeated
-    int start;        // trials before the model is asked; 0: max(5, parameters that vary + 1)
+    int start;        // trials before the model is asked; 0: max(5, parameters that vary + 1), or 3
+                      // that an earlier study leads to
     double tolerance; // in units of the values: gains below it are not worth a trial; 0: any is
 } tune_config_t;
 
@@ -48,6 +50,7 @@ typedef enum {
     TUNE_START,     // quasi-random, before there is a model
     TUNE_MODELLED,  // most promising by the model
     TUNE_DRAWN,     // by the strategies SOBOL and RANDOM, and where the model cannot be asked
+    TUNE_EARLIER,   // good in an earlier study, before there is a model of this one
     TUNE_REPLICATE, // the best point so far again, to be surer of it
     TUNE_EXHAUSTED, // no point: every point of the space has been tried
 } tune_kind_t;
@@ -68,6 +71,13 @@ const char *tune_kind_text(tune_kind_t kind); // "model"
 // The space must pass tune_space_check; it is copied.
 tune_t *tune_new(const tune_space_t *space, const tune_config_t *config);
 void tune_free(tune_t **tune); // allows NULL in it
+// Lets a study that has no trial yet begin with what an earlier one, of another function that may
+// be much like this, has seen: `count` points of `space`, which is the study's own with the words
+// of the earlier one retired (tune_space_follow, tune_space_carry), and their values; NaN: it
+// failed. Values need not be of this function's size: how they compare, and how much they tell, is
+// learnt. ERR_USAGE: the space has TUNE_PARAMETERS_MAX parameters.
+err_code_t tune_earlier(tune_t *tune, const tune_space_t *space, int count, const double *points,
+                        const double *values, err_t *err);
 
 // The next point, for a trial number not used before; canonical, and none that was asked for before
 // unless as a replicate. On TUNE_EXHAUSTED nothing is pending and point is left alone.
@@ -102,9 +112,8 @@ bool tune_should_stop(tune_t *tune);
 // ---- what the study has learnt ----
 
 // The best ended trial, of those inside of the space if there are any: by the model's mean where
-// values are noisy, else by value. Its number and
-// point, and what the model expects there (without a model its value and 0). ERR_NOT_FOUND: none
-// ended well yet. Each of the pointers may be NULL.
+// values are noisy, else by value. Its number and point, and what the model expects there (without
+// a model its value and 0). ERR_NOT_FOUND: none ended well yet. Each of the pointers may be NULL.
 err_code_t tune_best(tune_t *tune, uint64_t *trial, double *point, double *mean, double *sd,
                      err_t *err);
 // What the model expects at `count` values of parameter i spread over its range, the others as in
@@ -122,7 +131,7 @@ err_code_t tune_slices(tune_t *tune, size_t count, double *value, double *mean, 
 // Phys. Commun. 181, 2010, total by Jansen, ibid. 117, 1999). Failed trials count as bad values
 // do. Constants have 0. In the model's warped units. ERR_NOT_FOUND: no model yet.
 err_code_t tune_importance(tune_t *tune, double *main, double *total, err_t *err);
-// Ended trials that the model rests on: all that were not forgotten, or of more than
+// Ended trials of this study that the model rests on: all that were not forgotten, or of more than
 // TUNE_ACTIVE_MAX distinct points the best and a sample of the others; 0 without a model.
 size_t tune_rests_on(tune_t *tune);
 // The standard deviation of a repeated trial's value, near the best; 0 without a model.

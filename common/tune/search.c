@@ -395,12 +395,16 @@ static double *pending_wide(const search_t *s, int *count, bool *inside) {
     return x;
 }
 
+static bool is_earlier(const search_t *s, int row) {
+    return s->tune->trials[s->view->rows.trial[row]].earlier;
+}
+
 // Where no row is inside of the space, the best anywhere is what there is to improve on.
 static bool *rows_inside(const search_t *s) {
     int n = s->view->rows.data.n;
     bool *inside = mem_alloc((size_t)n + (size_t)s->tune->count + 1);
     for (int i = 0; i < n; i++)
-        inside[i] = !is_inside(s, s->view->best) || is_inside(s, i);
+        inside[i] = is_inside(s, s->view->best) ? is_inside(s, i) : !is_earlier(s, i);
     return inside;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
     double variance; // its own
     tune_why_t why;  // kind TUNE_DRAWN if unknown
     bool inside;     // of the space as it is now
+    bool earlier;    // of an earlier study
     double *point;   // canonical, or carried over from a space as it was
 } trial_t;
 
@@ -24,7 +25,7 @@ typedef struct {
 // of the space alone, since it is brought up to date at fixed counts of them.
 typedef struct {
     int fitted;     // ended trials at the last fit; 0: no model yet
-    int searched;   // … at the last fit from fresh starts
+    int searched;   // … of this study at the last fit from fresh starts
     int considered; // up to where the schedule was looked at
     warp_t warp;
     double theta[GP_THETA_MAX];
@@ -43,6 +44,10 @@ struct tune {
     int count, capacity, distinct; // distinct: points of the space, asked for and not forgotten
     int *ended, ended_count;       // trials in the order in which they ended
     model_t model;
+    int earlier;        // the first so many trials are of an earlier study
+    int given;          // parameters that the caller knows of; behind them is a hidden one, or none
+    posterior_t before; // the earlier study's own model; n = 0: none
+    warp_t before_warp;
 };
 
 // One observation per distinct point; those with noise of their own, and failures, stay apart.
@@ -53,7 +58,29 @@ typedef struct {
     double *within; // their squared deviations from the average, in units of the values
 } rows_t;
 
+// ---- optimiser.c ----
+
+void study_lay_out(tune_t *tune); // what follows from the space
+void study_add_earlier(tune_t *tune, const double *point, double value);
+
+// ---- earlier.c ----
+
+void earlier_hide(tune_t *tune);   // adds the hidden parameter to space and scale
+void earlier_update(tune_t *tune); // the earlier study's own model, once the layout is made
+void earlier_release(tune_t *tune);
+// Brings earlier rows' values to the size of the others'.
+void earlier_align(const tune_t *tune, rows_t *rows);
+// Is an earlier trial still a row when so many have ended, the earlier ones with them?
+bool earlier_counts(const tune_t *tune, int trial, int ended);
+int earlier_starts(void); // trials before the model is asked
+// One of these: the best of the earlier study by its model; then, of its better part, those
+// farthest from all that were asked for here. False: they were asked for, or there are no others.
+bool earlier_suggest(const tune_t *tune, double *point);
+
 // ---- model.c ----
+
+void model_collect(const tune_t *tune, int ended, rows_t *rows);
+void model_bend(const warp_t *warp, rows_t *rows);
 
 // Brings the model up to date. False: too few trials ended well.
 bool model_update(tune_t *tune);

@@ -16,7 +16,7 @@ _inkling_names() { # WHAT [--home DIR …]
     *DATASET* | --dataset) "${COMP_WORDS[0]}" completion datasets "$@" 2>/dev/null ;;
     *MODEL* | --model | --init) "${COMP_WORDS[0]}" completion models "$@" 2>/dev/null ;;
     STACK | --stack) "${COMP_WORDS[0]}" completion stacks "$@" 2>/dev/null ;;
-    STUDY*) "${COMP_WORDS[0]}" completion studies "$@" 2>/dev/null ;;
+    STUDY* | --warm-start) "${COMP_WORDS[0]}" completion studies "$@" 2>/dev/null ;;
     ID) "${COMP_WORDS[0]}" completion jobs "$@" 2>/dev/null ;;
     esac
 }

@@ -69,15 +69,16 @@ static void reply(book_t *book, request_t *request) {
 // --- Books
 // ----------------------------------------------------------------------------------------
 
-static void drop_study(book_t *book) {
+void book_drop(book_t *book) {
     study_free(&book->study);
+    study_free(&book->earlier);
     book->studies->trials -= book->trials;
     book->trials = 0;
     book->entries = 0;
 }
 
 static void free_book(book_t *book) {
-    drop_study(book);
+    book_drop(book);
     for (request_t *list = book->batch; list;) {
         request_t *next = list->next;
         end_request(book, list);
@@ -183,13 +184,13 @@ static void refuse_all(book_t *book, const err_t *err) {
 // --- The log: reading
 // -----------------------------------------------------------------------------
 
-static void put_task(book_t *book, void (*run)(task_t *, bool), bus_fn read) {
+void book_task(book_t *book, void (*run)(task_t *, bool), bus_fn read) {
     book->task = (task_t){.mail = {.read = read, .arg = book}, .run = run};
     background_push(book->studies->background, &book->task);
 }
 
-static void ask_archive(book_t *book, proto_type_t type, proto_type_t answer_type,
-                        void (*answered)(void *, const void *, const err_t *)) {
+void book_ask(book_t *book, proto_type_t type, proto_type_t answer_type,
+              void (*answered)(void *, const void *, const err_t *)) {
     book->ask = (ask_t){.type = type,
                         .message = &book->message,
                         .answer_type = answer_type,
@@ -206,7 +207,7 @@ static void read_on(book_t *book, book_state_t state) {
     book->message.read = (proto_study_read_t){.study = book->name,
                                               .after = book->study ? study_saved(book->study) : 0,
                                               .limit = PROTO_ENTRIES_MAX};
-    ask_archive(book, PROTO_study_read, PROTO_study_entries, read_came);
+    book_ask(book, PROTO_study_read, PROTO_study_entries, read_came);
 }
 
 static void run_replay(task_t *task, bool stopping) {
@@ -239,7 +240,7 @@ static void replayed(void *arg) {
     if (book->err.code) {
         err_context(&book->err, "study %s", book->name);
         log_warn("%s", book->err.message);
-        drop_study(book);
+        book_drop(book);
         book->state = BOOK_IDLE;
         refuse_all(book, &book->err);
         go(book);
@@ -257,7 +258,7 @@ static void replayed(void *arg) {
 static void read_came(void *arg, const void *answer, const err_t *err) {
     book_t *book = arg;
     if (err) { // the study is gone, as a rule
-        drop_study(book);
+        book_drop(book);
         book->state = BOOK_IDLE;
         refuse_all(book, err);
         go(book);
@@ -268,7 +269,7 @@ static void read_came(void *arg, const void *answer, const err_t *err) {
     bool other = book->study &&
                  (info->created_ms != book->created_ms || info->entries < study_saved(book->study));
     if (other) { // removed, and made anew
-        drop_study(book);
+        book_drop(book);
         again(book);
         read_on(book, BOOK_READING);
         return;
@@ -279,7 +280,7 @@ static void read_came(void *arg, const void *answer, const err_t *err) {
         again(book);
         book->page = page;
         book->state = BOOK_REPLAYING;
-        put_task(book, run_replay, replayed);
+        book_task(book, run_replay, replayed);
         return;
     }
     answer_batch(book);
@@ -303,11 +304,11 @@ static void appended(void *arg, const void *answer, const err_t *err) {
     } else if (err->code == ERR_CONFLICT) {
         log_debug("study %s: another writer was first", book->name);
         metric_add(&book->studies->stats.conflicts, 1);
-        drop_study(book);
+        book_drop(book);
         again(book);
     } else {
         log_warn("study %s: nothing is stored: %s", book->name, err->message);
-        drop_study(book);
+        book_drop(book);
         for (request_t *request = book->batch; request; request = request->next) {
             request->answer = NULL;
             request->err = *err;
@@ -330,7 +331,7 @@ static void store(book_t *book, const json_t *const *unsaved, size_t count) {
     book->message.append = (proto_study_append_t){
         .study = book->name, .at = study_saved(book->study), .entries = {entries, count}};
     book->state = BOOK_STORING;
-    ask_archive(book, PROTO_study_append, PROTO_study_appended, appended);
+    book_ask(book, PROTO_study_append, PROTO_study_appended, appended);
 }
 
 // --- Deciding
@@ -376,13 +377,13 @@ static void decide(book_t *book) {
     *end = NULL;
     proto_arena_reset(book->arena);
     book->state = BOOK_DECIDING;
-    put_task(book, run_decide, decided);
+    book_task(book, run_decide, decided);
 }
 
 // --- Making one
 // -----------------------------------------------------------------------------------
 
-static void opened(void *arg, const void *answer, const err_t *err) {
+void book_opened(void *arg, const void *answer, const err_t *err) {
     book_t *book = arg;
     request_t *request = book->batch;
     request->answer_type = PROTO_study;
@@ -411,10 +412,8 @@ static json_t *in_order(json_t *about) {
     return ordered;
 }
 
-static void make_study(book_t *book) {
+void book_open(book_t *book, void (*opened)(void *, const void *, const err_t *)) {
     err_t err;
-    book->batch = take_first(book);
-    book->batch->next = NULL;
     proto_arena_reset(book->arena);
     book->message.open = (proto_study_open_t){.study = book->name};
     json_t *about = in_order(book->batch->about);
@@ -422,9 +421,18 @@ static void make_study(book_t *book) {
     json_decref(about);
     book->state = BOOK_OPENING;
     if (code)
-        opened(book, NULL, &err);
+        book_opened(book, NULL, &err);
     else
-        ask_archive(book, PROTO_study_open, PROTO_study, opened);
+        book_ask(book, PROTO_study_open, PROTO_study, opened);
+}
+
+static void make_study(book_t *book) {
+    book->batch = take_first(book);
+    book->batch->next = NULL;
+    if (json_object_get(book->batch->about, "warm_start"))
+        warm_make(book);
+    else
+        book_open(book, book_opened);
 }
 
 // --- What comes next

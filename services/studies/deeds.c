@@ -12,7 +12,7 @@
 
 static const char *const known[] = {"schema",    "space",     "direction", "seed",  "strategy",
                                     "noiseless", "tolerance", "start",     "prune", "first",
-                                    "last",      "eta",       "trials",    "note"};
+                                    "last",      "eta",       "trials",    "note",  "warm_start"};
 
 static const char *known_name(void *arg, size_t index) {
     (void)arg;

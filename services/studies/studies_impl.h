@@ -65,6 +65,7 @@ typedef struct studies studies_t;
 
 typedef enum {
     BOOK_IDLE,
+    BOOK_LOADING,   // the study that a new one is to begin with is read and replayed
     BOOK_OPENING,   // the dispatcher makes it, for a study.create
     BOOK_READING,   // its log is asked for
     BOOK_REPLAYING, // in the background
@@ -82,6 +83,7 @@ typedef struct {
     book_state_t state;
     study_t *study;               // NULL: not read yet
     uint64_t created_ms, entries; // of its log, as far as is known
+    study_t *earlier;             // while a new one is made that begins with it; else NULL
     size_t trials;                // in memory
     int64_t used_ms;
     request_t *queue, **queue_end;
@@ -127,6 +129,18 @@ void books_expire(studies_t *studies);
 void books_hurry(studies_t *studies, int64_t until_ms);
 void books_free(studies_t *studies);
 void request_free(request_t *request);
+// For warm.c: a task of the book, a question about book->message, and the end of a study.create.
+void book_task(book_t *book, void (*run)(task_t *, bool), bus_fn read);
+void book_ask(book_t *book, proto_type_t type, proto_type_t answer_type,
+              void (*answered)(void *, const void *, const err_t *));
+void book_open(book_t *book, void (*opened)(void *, const void *, const err_t *));
+void book_opened(void *arg, const void *answer, const err_t *err);
+void book_drop(book_t *book); // the studies in memory
+
+// --- warm.c
+// A study.create whose study begins with an earlier one: that is read, and what is copied of it is
+// the first entry. Done twice, it is there.
+void warm_make(book_t *book);
 
 // --- deeds.c, on the background thread
 // ERR_INVALID names what in a study.create's about is wrong; keys that no study has are refused.

@@ -6,8 +6,9 @@
 #include "child/child.h"
 #include "study/study.h"
 
-// Makes the study, or takes it up where an earlier attempt was. ERR_CONFLICT: one of that name is
-// there with another about.
+// Makes the study, or takes it up where an earlier attempt was; one that is to begin with another
+// study does. ERR_CONFLICT: one of that name is there with another about; ERR_STALE: another
+// attempt has made it meanwhile.
 err_code_t journal_open(child_t *child, const char *name, const json_t *about, study_t **study,
                         err_t *err);
 // ERR_STALE: somebody else has written to it, a person who changes it or another attempt.

@@ -46,6 +46,8 @@ static json_t *make_about(const plan_t *plan) {
     json_object_set_new(about, "model", json_string(body->model));
     json_object_set_new(about, "objective", json_string(body->objective));
     json_object_set(about, "train", plan->train);
+    if (body->warm_start[0])
+        json_object_set_new(about, "warm_start", json_string(body->warm_start));
     return about;
 }
 

@@ -279,6 +279,7 @@ static err_code_t run_from_log(search_t *search, err_t *err) {
     search->outdated = false;
     err_code_t code =
         journal_open(search->child, search->name, search->plan.about, &search->study, err);
+    search->outdated = code == ERR_STALE;
     if (code == ERR_OK && search->announced && !is_ours(search))
         code = err_set(err, ERR_STALE, "another attempt writes to study %s", search->name);
     if (code == ERR_OK && !search->announced)

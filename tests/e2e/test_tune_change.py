@@ -108,6 +108,30 @@ class Change(unittest.TestCase):
         result = self.stack.ask("job", "follow", job)
         self.assertEqual((result["state"], len(result["trials"])), ("succeeded", 10))
 
+    def test_a_search_begins_with_an_earlier_one(self):
+        job = self.begin("before")
+        self.stack.ask("job", "follow", job)
+        earlier = f"job-{job}"
+        words = (*SEARCH, "--trials", 6, "--epochs", 4, "--warm-start", earlier)
+        warm = self.stack.ask(*words, "--model", "warm")["job"]
+        result = self.stack.ask("job", "follow", warm)
+        self.assertEqual((result["state"], len(result["trials"])), ("succeeded", 6))
+        self.assertEqual([trial["why"]["kind"] for trial in result["trials"][:3]], ["default", "earlier", "earlier"])
+        entries, _, _ = self.check_log(warm)
+        self.assertEqual((entries[0]["do"], entries[0]["study"]), ("earlier", earlier))
+        # What is copied depends on that study no more, and neither on who is killed.
+        killed = self.stack.ask(*words, "--model", "killed-warm")["job"]
+        until("a trial has ended", lambda: self.stack.ask("job", "show", killed).get("progress", 0) > 0)
+        self.stack.ask("study", "rm", earlier)
+        os.kill(self.stack.pid("tuner-0"), signal.SIGKILL)
+        again = self.stack.ask("job", "follow", killed)
+        self.assertEqual([trial["params"] for trial in again["trials"]], [trial["params"] for trial in result["trials"]])
+        lost = self.stack.ask(*words, "--model", "lost")["job"]
+        error = self.stack.ask("job", "follow", lost, code=1)["error"]
+        self.assertIn(earlier, error["message"])
+        other = self.stack.ask(*SEARCH, "--param", "dense=int:16..64", "--warm-start", f"job-{warm}", "--model", "other")["job"]
+        self.assertIn("lr is gone", self.stack.ask("job", "follow", other, code=1)["error"]["message"])
+
     def test_a_search_that_is_stopped_ends(self):
         job = self.begin("stopped")
         self.stack.ask("study", "stop", f"job-{job}", "--reason", "enough")

@@ -47,7 +47,8 @@ const list = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -
 function reasonOf(trial) {
   const why = trial.why || {};
   const words = {
-    default: "The parameters’ defaults.", start: "Spread over the space, before there was a model.", drawn: "Drawn without the model.",
+    default: "The parameters’ defaults.", start: "Spread over the space, before there was a model.",
+    earlier: "Good in the study that this one began with.", drawn: "Drawn without the model.",
     model: why.exploring ? "Exploring, where the model knew little:" : "Exploiting what the model knew:", replicate: "The best again, to be surer of it:",
   };
   const first = words[why.kind] || why.kind || "";

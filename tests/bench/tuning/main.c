@@ -1,8 +1,10 @@
 // Studies of known functions by the optimiser: the regret each ends with. The script beside this
 // file runs it next to its peers.
 //   build/bench/tuner STUDY|all FIRST_SEED SEEDS [STRATEGY]      a line of JSON per study and seed
-//   build/bench/tuner cost [TRIALS]                              milliseconds per suggestion
+//   build/bench/tuner warm FIRST_SEED SEEDS [FUNCTION...]        with what an earlier study has
+//   seen build/bench/tuner cost [TRIALS]                              milliseconds per suggestion
 #include "functions.h"
+#include "warm.h"
 
 #include "base/err.h"
 #include "tune/optimiser.h"
@@ -167,6 +169,10 @@ static void cost(int only) {
 int main(int argc, char **argv) {
     if (argc >= 2 && strcmp(argv[1], "cost") == 0) {
         cost(argc > 2 ? atoi(argv[2]) : 0);
+        return 0;
+    }
+    if (argc >= 4 && strcmp(argv[1], "warm") == 0) {
+        warm(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argc - 4, argv + 4);
         return 0;
     }
     if (argc < 4) {

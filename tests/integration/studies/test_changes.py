@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 import unittest
 
 from test_studies import PROGRAMS, Scene, loss
@@ -114,6 +115,81 @@ class Changes(Scene):
         self.assertIn("needs the option --param", run("change", "mine", code=2))
         self.assertIn("lr", run("change", "mine", "--param", "lr=2..1", code=2))
         run("change", "none", "--param", "lr=0..1", code=3)
+
+
+class WarmStarts(Scene):
+    SPACE = ["lr=log:1e-4..1e-1", "width=int:8..256", "optimizer={adam,sgd}", "momentum=0.5..0.99 if optimizer=sgd",
+             "decay=0..1=0.5"]
+
+    def earlier(self, trials=24):
+        self.create("before", prune="none")
+        for _ in range(trials):
+            trial = self.ask("before")
+            self.tell(trial["trial"], "before", value=5 + 3 * loss(trial["params"]))
+
+    def make(self, study="mine", **about):
+        body = {"study": study, "about": {"space": self.SPACE, "warm_start": "before", **about}}
+        return self.client.ask("study.create", body)
+
+    def trials(self, study, count):
+        return [self.tried(study) for _ in range(count)]
+
+    def tried(self, study):
+        trial = self.ask(study)
+        self.tell(trial["trial"], study, value=loss(trial["params"]))
+        return trial["params"], loss(trial["params"]), trial["why"]["kind"]
+
+    def test_it_begins_where_the_earlier_one_was_good(self):
+        self.earlier()
+        self.assertEqual(self.make()["study"]["entries"], 1)
+        self.assertEqual(self.make()["study"]["entries"], 1)  # said twice
+        self.make("other")
+        self.connect(self.stack.dispatcher).ask("study.rm", {"study": "before"})
+        warm = self.trials("mine", 10)
+        self.assertEqual([kind for _, _, kind in warm[:4]], ["default", "earlier", "earlier", "model"])
+        self.client.ask("study.create", {"study": "cold", "about": {"space": self.SPACE}})
+        cold = self.trials("cold", 10)
+        self.assertLess(min(value for _, value, _ in warm[:5]), min(value for _, value, _ in cold[:5]))
+        # Whoever reads the log goes on in the same way, the earlier study being gone.
+        self.assertEqual(self.trials("other", 5), warm[:5])
+        self.stack.kill("studies")
+        self.stack.start("studies")
+        self.assertEqual(self.trials("other", 5), warm[5:])
+
+    def test_what_cannot_be_begun_with_is_named(self):
+        self.refused("NOT_FOUND", "to begin with study before: there is no study before", "study.create",
+                     {"study": "mine", "about": {"space": self.SPACE, "warm_start": "before"}})
+        self.earlier(0)
+        self.refused("INVALID", "study before has no trial that ended well", "study.create",
+                     {"study": "mine", "about": {"space": self.SPACE, "warm_start": "before"}})
+        self.tell(self.ask("before")["trial"], "before", value=1.0)
+        for space, words in ((["lr=log:1e-4..1e-1"], "width is gone"), ([*self.SPACE[:4], "decay=0..1"], "decay is new"),
+                             ([*self.SPACE[:2], "optimizer=0..1", "momentum=0..1=0"], "optimizer: words cannot")):
+            self.refused("INVALID", words, "study.create", {"study": "mine", "about": {"space": space, "warm_start": "before"}})
+        self.refused("INVALID", "warm_start", "study.create", {"study": "mine", "about": {"space": self.SPACE, "warm_start": 1}})
+        self.refused("NOT_FOUND", "no study mine", "study.ask", {"study": "mine"})  # a wrong one is never made
+        self.make()
+        self.refused("CONFLICT", "mine", "study.create", {"study": "mine", "about": {"space": self.SPACE}})
+
+    def test_kills_while_it_is_made(self):
+        self.earlier()
+        self.make("calm")
+        calm = self.trials("calm", 6)
+        # Made, but killed before its first entry was stored: as a stranger would find it.
+        about = self.view("calm")["about"]
+        self.connect(self.stack.dispatcher).ask("study.open", {"study": "half", "about": about})
+        self.refused("CONFLICT", "not made yet", "study.ask", {"study": "half"})
+        self.make("half")
+        self.assertEqual(self.trials("half", 6), calm)
+        for n in range(6):
+            thread = threading.Thread(target=self.make, args=(f"wild{n}",))
+            thread.start()
+            time.sleep(0.01 * n * n)
+            self.stack.kill("studies")
+            self.stack.start("studies")
+            thread.join()
+            self.make(f"wild{n}")
+            self.assertEqual(self.trials(f"wild{n}", 3), calm[:3])
 
 
 if __name__ == "__main__":

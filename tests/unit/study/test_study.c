@@ -45,8 +45,7 @@ static void save(study_t *study, json_t *log) {
     study_save(study, count);
 }
 
-static study_t *replayed(const json_t *log) {
-    study_t *study = make(ABOUT);
+static study_t *replay_into(study_t *study, const json_t *log) {
     size_t i;
     json_t *entry;
     json_array_foreach((json_t *)(uintptr_t)log, i, entry) {
@@ -54,6 +53,10 @@ static study_t *replayed(const json_t *log) {
     }
     assert_int_equal(study_saved(study), json_array_size(log));
     return study;
+}
+
+static study_t *replayed(const json_t *log) {
+    return replay_into(make(ABOUT), log);
 }
 
 static double objective(const study_t *study, uint64_t number, uint64_t step) {
@@ -196,6 +199,113 @@ static void a_change_leaves_trials_what_they_were_given(void **state) {
     study_free(&study);
 }
 
+static study_t *earlier_study(const char *about, int trials, double scale) {
+    study_t *study = make(about);
+    uint64_t trial;
+    for (int i = 0; i < trials; i++) {
+        good(study_ask(study, "", &trial, &err));
+        if (i % 9 == 8)
+            good(study_fail(study, trial, "diverged", &err));
+        else
+            good(study_tell(study, trial, scale * objective(study, trial, 10), &err));
+    }
+    return study;
+}
+
+#define WARM                                                                                       \
+    "{\"space\":[\"lr=log:1e-4..1e-1\",\"dropout=0..0.4=0.2\",\"batch=int:8..64\","                \
+    "\"opt={sgd,lion,adam}\",\"momentum=0.5..0.99 if opt=sgd\",\"decay=0..1=0.5\"],\"seed\":8,"    \
+    "\"warm_start\":\"before\"}"
+
+// Other ranges, words in another order, one more parameter, another scale of the values.
+static void a_study_begins_with_an_earlier_one(void **state) {
+    (void)state;
+    study_t *before = earlier_study(ABOUT, 30, 7), *study = make(WARM);
+    uint64_t trial, other;
+    size_t count;
+    assert_true(study_wants_earlier(study));
+    assert_int_equal(study_ask(study, "", &trial, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.message, "before"));
+    good(study_begin_with(study, "before", before, &err));
+    assert_int_equal(study_begin_with(study, "before", before, &err), ERR_CONFLICT);
+    study_free(&before); // nothing depends on it any more
+    const json_t *const *entries = study_unsaved(study, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(json_array_size(json_object_get(entries[0], "points")), 30);
+    json_t *log = json_array();
+    for (int i = 0; i < 25; i++) {
+        if (i == 12)
+            change(study, "lr=log:1e-4..1e-2", "decay=0.1..1=0.5");
+        save(study, log);
+        study_t *next = replay_into(make(WARM), log);
+        good(study_ask(study, "", &trial, &err));
+        good(study_ask(next, "", &other, &err));
+        same(study, next);
+        study_free(&next);
+        const study_trial_t *asked = study_trial(study, trial);
+        if (i < 3)
+            assert_int_equal(asked->why.kind, i == 0 ? TUNE_DEFAULT : TUNE_EARLIER);
+        good(tune_space_contains(study_space(study), asked->point, &err));
+        good(study_tell(study, trial, asked->point[4] + objective(study, trial, 10), &err));
+    }
+    json_decref(log);
+    study_free(&study);
+}
+
+static void what_an_earlier_study_cannot_be_is_named(void **state) {
+    static const char *const abouts[][2] = {
+        {"{\"space\":[\"lr=0..1\"],\"warm_start\":\"x\"}", "dropout is gone"},
+        {"{\"space\":[\"lr={a,b}\",\"dropout=0..1\",\"batch=1..2\",\"opt={a,b}\",\"momentum=0..1\"]"
+         "}",
+         "lr: a number cannot become words"},
+        {"{\"space\":[\"lr=0..1\",\"dropout=0..1\",\"batch=1..2\",\"opt={a,b}\",\"momentum=0..1="
+         "0\","
+         "\"more=0..1\"]}",
+         "more is new"}};
+    (void)state;
+    study_t *before = earlier_study(ABOUT, 9, 1), *none = earlier_study(ABOUT, 0, 1);
+    size_t count;
+    for (size_t i = 0; i < sizeof abouts / sizeof *abouts; i++) {
+        study_t *study = make(abouts[i][0]);
+        assert_int_equal(study_begin_with(study, "x", before, &err), ERR_USAGE);
+        if (!strstr(err.message, abouts[i][1]) || !strstr(err.message, "study x"))
+            fail_msg("%s", err.message);
+        study_unsaved(study, &count);
+        assert_int_equal(count, 0);
+        study_free(&study);
+    }
+    study_t *study = make(WARM);
+    assert_int_equal(study_begin_with(study, "none", none, &err), ERR_INVALID);
+    assert_non_null(strstr(err.message, "study none has no trial"));
+    study_free(&study);
+    study_free(&before);
+    study_free(&none);
+}
+
+// Half of what is copied is the best, and an entry fits into a message.
+static void long_studies_are_copied_in_part(void **state) {
+    (void)state;
+    study_t *before =
+        earlier_study("{\"space\":[\"lr=log:1e-5..1e-2\",\"dropout=0..0.5\",\"batch=8..64\","
+                      "\"opt={a,b}\"],\"strategy\":\"random\"}",
+                      700, 1);
+    study_t *study =
+        make("{\"space\":[\"lr=log:1e-5..1e-2\",\"dropout=0..0.5\",\"batch=8..64\",\"opt={a,b}\"],"
+             "\"direction\":\"maximise\"}");
+    uint64_t best;
+    size_t count, i;
+    good(study_best(before, &best, &err));
+    good(study_begin_with(study, "long", before, &err));
+    const json_t *values = json_object_get(study_unsaved(study, &count)[0], "values");
+    assert_int_equal(json_array_size(values), TUNE_EARLIER_MAX);
+    assert_true(-json_number_value(json_array_get(values, 0)) == study_trial(before, best)->value);
+    for (i = 0; i < TUNE_EARLIER_MAX / 2; i++)
+        assert_true(json_is_real(json_array_get(values, i)));
+    assert_true(json_is_null(json_array_get(values, TUNE_EARLIER_MAX - 1)));
+    study_free(&before);
+    study_free(&study);
+}
+
 static void what_is_said_twice_counts_once(void **state) {
     (void)state;
     study_t *study = make(ABOUT);
@@ -313,6 +423,9 @@ static void bad_abouts_and_entries_are_named(void **state) {
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"why\":{\"kind\":\"start\"}}",
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"whim\"}}",
         "{\"do\":\"tell\",\"trial\":1,\"value\":1}",
+        "{\"do\":\"earlier\"}",
+        "{\"do\":\"earlier\",\"space\":[\"lr=0..1\"],\"points\":[[0.5]],\"values\":[]}",
+        "{\"do\":\"earlier\",\"space\":[\"lr=0..1\"],\"points\":[[\"a\"]],\"values\":[1]}",
         "{\"do\":\"space\"}",
         "{\"do\":\"space\",\"space\":[\"x=0..1=1\"]}",
         "{\"do\":\"space\",\"space\":[\"lr=0..1\",\"x=0..1\"]}"};
@@ -340,6 +453,9 @@ int main(void) {
         cmocka_unit_test(a_replay_decides_as_the_first_did),
         cmocka_unit_test(so_does_that_of_a_study_whose_space_changed),
         cmocka_unit_test(a_change_leaves_trials_what_they_were_given),
+        cmocka_unit_test(a_study_begins_with_an_earlier_one),
+        cmocka_unit_test(what_an_earlier_study_cannot_be_is_named),
+        cmocka_unit_test(long_studies_are_copied_in_part),
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
         cmocka_unit_test(finite_spaces_end),
