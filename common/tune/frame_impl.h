@@ -7,7 +7,7 @@
 #ifndef INKLING_TUNE_FRAME_IMPL_H
 #define INKLING_TUNE_FRAME_IMPL_H
 
-#include "tune/space.h"
+#include "space/space.h"
 
 #define FRAME_WIDE_MAX (TUNE_PARAMETERS_MAX * TUNE_CHOICES_MAX)
 

@@ -19,7 +19,7 @@
 #ifndef INKLING_TUNE_OPTIMISER_H
 #define INKLING_TUNE_OPTIMISER_H
 
-#include "tune/space.h"
+#include "space/space.h"
 
 #define TUNE_TRIALS_MAX  100000
 #define TUNE_ACTIVE_MAX  1000 // trials the model looks at: the best and a sample of the rest

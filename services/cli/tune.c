@@ -1,5 +1,6 @@
 // tune: a search for the parameters of a training.
 #include "enqueue_impl.h"
+#include "space_file_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,8 @@ static err_code_t finish_tune(cli_t *cli, json_t *document, err_t *err) {
 err_code_t verb_tune(cli_t *cli, int *exit_code, err_t *err) {
     json_t *body = cli->call.message, *train = NULL;
     err_code_t code = check_new_name(body, "model", "model", err);
+    if (code == ERR_OK)
+        code = space_file_body(cli, body, err);
     if (code == ERR_OK)
         code = dataset_body(cli, body, cli->call.arguments[0], err);
     if (code == ERR_OK)

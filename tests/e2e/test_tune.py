@@ -145,6 +145,18 @@ class Tune(unittest.TestCase):
         points = {tuple(sorted(trial["params"].items())) for trial in result["trials"]}
         self.assertEqual(len(points), 4)
 
+    def test_a_file_says_what_to_look_for(self):
+        path = self.stack.path("space.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("# small\naugment={none,flip}  # two\nbatch=int:8..64\n")
+        words = ("tune", "demo", "--trials", 30, "--space", path, "--model", "filed", *SMALL)
+        result = self.stack.ask(*words, "--param", "batch=int:16..17")
+        points = {tuple(sorted(trial["params"].items())) for trial in result["trials"]}
+        self.assertEqual(points, {(("augment", word), ("batch", size)) for word in ("none", "flip") for size in (16, 17)})
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\nlr=log:0..1\n")
+        self.assertIn(f"{path}, line 5: parameter lr", self.stack.ask(*words, code=2)["error"]["message"])
+
     def test_bad_input_is_named(self):
         for words, culprit in ((("--param", "lrr=0..1"), "lrr"), (("--param", "lr=log:0..1"), "lr"),
                                (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "augment"),

@@ -1,6 +1,6 @@
 // The text form of spaces, a parameter a line: what was read is written so that it reads the same,
 // and its points can be made canonical.
-#include "tune/space.h"
+#include "space/space.h"
 #include "fuzz.h"
 
 #include <stdlib.h>

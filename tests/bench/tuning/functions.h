@@ -3,7 +3,7 @@
 #ifndef INKLING_BENCH_FUNCTIONS_H
 #define INKLING_BENCH_FUNCTIONS_H
 
-#include "tune/space.h"
+#include "space/space.h"
 
 #define DIVERGED 0.9 // what hpo7 gives where a training diverges
 

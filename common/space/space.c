@@ -1,4 +1,4 @@
-#include "tune/space.h"
+#include "space/space.h"
 
 #include <math.h>
 #include <string.h>
@@ -150,8 +150,14 @@ static err_code_t check_parameter(const tune_space_t *space, int i, err_t *err) 
 }
 
 err_code_t tune_space_check(const tune_space_t *space, err_t *err) {
+    int refused;
+    return tune_space_check_each(space, &refused, err);
+}
+
+err_code_t tune_space_check_each(const tune_space_t *space, int *refused, err_t *err) {
     err_t unused;
     err = err ? err : &unused; // the code comes back by it
+    *refused = -1;
     if (space->count < 0 || space->count > TUNE_PARAMETERS_MAX) {
         err_set(err, ERR_USAGE, "%d parameters, more than the %d that are possible", space->count,
                 TUNE_PARAMETERS_MAX);
@@ -160,8 +166,10 @@ err_code_t tune_space_check(const tune_space_t *space, err_t *err) {
     bool varies = false;
     for (int i = 0; i < space->count; i++) {
         err_code_t code = check_parameter(space, i, err);
-        if (code)
+        if (code) {
+            *refused = i;
             return code;
+        }
         varies = varies || space->parameters[i].type != TUNE_CONSTANT;
     }
     if (varies)

@@ -1,6 +1,6 @@
 // Does a space that changes keep what it knows of: are definitions merged by name, is what cannot
 // be carried over refused by name, and do earlier points keep their values and get a place?
-#include "tune/space.h"
+#include "space/space.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -12,8 +12,8 @@
 // index. Its canonical form: whole numbers rounded, everything within its range, and what does not
 // apply at its resting value (the default, or else the middle), so that two points mean the same
 // trial exactly if their canonical forms are equal byte by byte.
-#ifndef INKLING_TUNE_SPACE_H
-#define INKLING_TUNE_SPACE_H
+#ifndef INKLING_SPACE_SPACE_H
+#define INKLING_SPACE_SPACE_H
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -56,6 +56,9 @@ typedef struct {
 // tune_space_check. ERR_USAGE names the parameter and says what to do.
 err_code_t tune_space_parse(const char *const *texts, size_t count, tune_space_t *space,
                             err_t *err);
+// The same, and which of the texts is refused; count: no single one.
+err_code_t tune_space_parse_each(const char *const *texts, size_t count, tune_space_t *space,
+                                 size_t *refused, err_t *err);
 // The text form of parameter i of a checked space; it is read back to the same bits.
 void tune_space_print(const tune_space_t *space, int i, buf_t *out);
 // Appends the value as text: the word of a category, the shortest number that is read back equal.
@@ -65,6 +68,8 @@ void tune_space_print_value(const tune_parameter_t *parameter, double value, buf
 // one-value range, a number that is not finite, a log range that is not above zero, a default
 // outside, a parent that is no category or depends on its own child.
 err_code_t tune_space_check(const tune_space_t *space, err_t *err);
+// The same, and which parameter is refused; -1: no single one.
+err_code_t tune_space_check_each(const tune_space_t *space, int *refused, err_t *err);
 
 // ---- a space that changes ----
 //

@@ -1,7 +1,7 @@
 // Is a space's text read as it was meant and written so that it is read again, is every
 // contradiction refused by name and with a remedy, and do points of different looks but one meaning
 // have one form?
-#include "tune/space.h"
+#include "space/space.h"
 
 #include <math.h>
 #include <setjmp.h>

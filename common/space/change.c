@@ -1,5 +1,5 @@
 // A space that changes: the one that follows another, and points that are carried over.
-#include "tune/space.h"
+#include "space/space.h"
 
 #include <string.h>
 

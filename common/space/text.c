@@ -1,4 +1,4 @@
-#include "tune/space.h"
+#include "space/space.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -190,23 +190,39 @@ static err_code_t read_condition(const tune_space_t *space, part_t text, tune_pa
 
 err_code_t tune_space_parse(const char *const *texts, size_t count, tune_space_t *space,
                             err_t *err) {
+    size_t refused;
+    return tune_space_parse_each(texts, count, space, &refused, err);
+}
+
+err_code_t tune_space_parse_each(const char *const *texts, size_t count, tune_space_t *space,
+                                 size_t *refused, err_t *err) {
     part_t conditions[TUNE_PARAMETERS_MAX];
     err_code_t code = ERR_OK;
     err_t unused;
     err = err ? err : &unused; // the code comes back by it
     *space = (tune_space_t){0};
+    *refused = count;
     if (count > TUNE_PARAMETERS_MAX) {
         err_set(err, ERR_USAGE, "%zu parameters, more than the %d that are possible", count,
                 TUNE_PARAMETERS_MAX);
         return err_remedy(err, "tune those that matter most, and fix the others");
     }
-    for (size_t i = 0; i < count && code == ERR_OK; i++)
+    for (size_t i = 0; i < count && code == ERR_OK; i++) {
         code = read_definition(texts[i], &space->parameters[i], &conditions[i], err);
+        *refused = code ? i : count;
+    }
     space->count = (int)count;
     for (size_t i = 0; i < count && code == ERR_OK; i++)
-        if (conditions[i].at)
+        if (conditions[i].at) {
             code = read_condition(space, conditions[i], &space->parameters[i], err);
-    return code ? code : tune_space_check(space, err);
+            *refused = code ? i : count;
+        }
+    int parameter = -1;
+    if (code == ERR_OK)
+        code = tune_space_check_each(space, &parameter, err);
+    if (parameter >= 0)
+        *refused = (size_t)parameter;
+    return code;
 }
 
 // ---- printing ----
