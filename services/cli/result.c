@@ -78,6 +78,9 @@ static void print_trials(const json_t *document) {
     }
     putchar('\n');
     table_print(&table, NULL);
+    const char *study = json_string_value(json_object_get(document, "study"));
+    if (study)
+        printf("\n`inkling study report %s` makes a page of it, with charts.\n", study);
 }
 
 void result_print(const json_t *document) {

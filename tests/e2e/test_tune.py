@@ -127,6 +127,14 @@ class Tune(unittest.TestCase):
         self.assertNotIn("\r", out + err)
         self.assertEqual(len(re.findall(r"^trial  trial \d+  state running ", err, re.M)), 8)
         self.assertIn("succeeded", out)
+        # What it says of the page is so.
+        command = re.search(r"`inkling (study report (job-\d+))` makes a page", out)
+        page = self.stack.path("page.html")
+        self.assertEqual(self.stack.ask(*command[1].split(), "--out", page), {"out": page, "trials": 8})
+        with open(page, encoding="utf-8") as file:
+            self.assertIn(f"<title>{command[2]} · Inkling study</title>", file.read())
+        shown = self.stack.ask("study", "show", command[2], "--trial", 2)
+        self.assertEqual(len(shown["curve"]["steps"]), shown["reports"])
 
     def test_a_cancelled_search_takes_its_trainings_along(self):
         job = self.stack.ask(*SEARCH, "--model", "cancelled", "--detach")["job"]

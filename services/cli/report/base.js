@@ -118,10 +118,9 @@ function valueScale(values, pad = 0.06) {
   if (values.length === 0) return scaleOf(0, 1);
   const sorted = [...values].sort((a, b) => (maximise ? b - a : a - b)); // the best first
   const top = sorted[0], most = sorted[Math.floor((sorted.length - 1) * 0.85)], last = sorted.at(-1);
-  const lo = Math.min(top, last), hi = Math.max(top, last);
-  if (lo > 0 && hi / lo > 100) return scaleOf(lo / 1.2, hi * 1.2, { log: true });
   const limit = top + 1.6 * (most - top);
   const end = most !== top && better(limit, last) ? limit : last;
+  if (!maximise && top > 0 && end / top > 100) return scaleOf(top / 1.2, end * (end === last ? 1.2 : 1), { log: true });
   const room = pad * Math.abs(end - top) || Math.abs(top) * 0.05 || 0.5;
   const outer = end === last ? room : 0;
   return maximise ? scaleOf(end - outer, top + room) : scaleOf(top - room, end + outer);
