@@ -43,6 +43,7 @@ static void carry(study_t *study, const tune_space_t *to) {
         tune_space_carry(&study->space, to, trial->point);
     }
     tune_change(study->tune, to);
+    study->modelled = 0;
     study->space = *to;
 }
 

@@ -59,7 +59,10 @@ static err_code_t replay_ask(study_t *study, const json_t *entry, err_t *err) {
     json_int_t number = json_integer_value(json_object_get(entry, "trial"));
     if (why_read(json_object_get(entry, "why"), &why) != ERR_OK || number < 1)
         return corrupt(study, "is no ask", err);
+    const json_t *model = json_object_get(entry, "model");
     err_code_t code = study_point(&study->space, json_object_get(entry, "params"), point, err);
+    if (code == ERR_OK && model)
+        code = apply_model(study, model, err);
     return code ? code
                 : apply_asked(study, (uint64_t)number, point, &why, key ? key : "", true, err);
 }

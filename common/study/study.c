@@ -257,9 +257,13 @@ err_code_t study_ask(study_t *study, const char *key, uint64_t *number, err_t *e
         return err_set(err, ERR_NOT_FOUND, "every point of the space has been tried");
     code = apply_asked(study, *number, point, &why, key ? key : "", false, err);
     ERR_ASSERT(code == ERR_OK);
-    entry_put(study, json_pack("{s:s, s:I, s:o, s:s, s:o}", "do", "ask", "trial",
-                               (json_int_t)*number, "params", study_params(&study->space, point),
-                               "key", key ? key : "", "why", study_why(&why)));
+    json_t *entry = json_pack("{s:s, s:I, s:o, s:s, s:o}", "do", "ask", "trial",
+                              (json_int_t)*number, "params", study_params(&study->space, point),
+                              "key", key ? key : "", "why", study_why(&why));
+    json_t *model = model_fresh(study);
+    if (model)
+        json_object_set_new(entry, "model", model);
+    entry_put(study, entry);
     return ERR_OK;
 }
 

@@ -16,7 +16,8 @@
 //
 // Entries, each a JSON object ("do" says which):
 //   {"do": "ask", "trial": 1, "params": {"lr": 0.001}, "key": "…", "why": {"kind", "mean", "sd",
-//   "gain", "left", "exploring"}}
+//   "gain", "left", "exploring"}, "model": [12, …]}               model: what the trial was chosen
+//   by, where it is not what the one before was: for whoever replays the log need not fit it again
 //   {"do": "report", "trial": 1, "step": 3, "value": 0.2, "stop": false}
 //   {"do": "tell", "trial": 1, "value": 0.12}
 //   {"do": "prune", "trial": 1, "value": 0.3, "variance": 0.01}    stopped early; value: where it

@@ -11,7 +11,8 @@ struct study {
     tune_t *tune;
     tune_prune_t *prune; // NULL: none
     uint64_t limit;
-    bool warm;             // it has begun with an earlier one
+    bool warm;       // it has begun with an earlier one
+    double modelled; // trials that the log's newest model was fitted to, in this space; 0: none
     study_trial_t *trials; // trial n at n − 1
     size_t count, room, running;
     char stopped[STUDY_TEXT_SIZE]; // "": it is not
@@ -40,6 +41,11 @@ err_code_t apply_end(study_t *study, study_trial_t *trial, study_state_t state, 
                      err_t *err);
 void apply_note(study_t *study, study_trial_t *trial, const json_t *note); // trial NULL: the study
 void apply_stop(study_t *study, const char *reason);                       // "": it goes on
+
+// --- model.c
+// The model's parameters, if the log does not have them yet; else NULL. New reference.
+json_t *model_fresh(study_t *study);
+err_code_t apply_model(study_t *study, const json_t *list, err_t *err);
 
 // --- change.c
 err_code_t space_read(const json_t *list, tune_space_t *space, err_t *err);

@@ -24,7 +24,8 @@
 #define TUNE_TRIALS_MAX  100000
 #define TUNE_ACTIVE_MAX  1000 // trials the model looks at: the best and a sample of the rest
 #define TUNE_EARLIER_MAX 200  // trials of an earlier study
-#define TUNE_STOP_RUN    5    // suggestions in a row that promise too little end a study
+#define TUNE_MODEL_MAX   (12 + 2 * TUNE_PARAMETERS_MAX)
+#define TUNE_STOP_RUN    5 // suggestions in a row that promise too little end a study
 
 typedef struct tune tune_t;
 
@@ -94,6 +95,14 @@ err_code_t tune_asked(tune_t *tune, uint64_t trial, const double *point, const t
 // model begins anew with the next suggestion, so that this, too, has its place between the ends of
 // trials and no other effect on what comes.
 void tune_change(tune_t *tune, const tune_space_t *space);
+
+// The model's parameters as they are now, TUNE_MODEL_MAX numbers at most; returns how many, 0:
+// there is no model yet. The second is the number of ended trials that they were fitted to. They
+// are a function of the record; who puts a study in again and loads them at the place where they
+// were saved only saves the time that it takes to fit them. ERR_INVALID: they are not of these
+// trials.
+size_t tune_model_save(const tune_t *tune, double numbers[TUNE_MODEL_MAX]);
+err_code_t tune_model_load(tune_t *tune, const double *numbers, size_t count, err_t *err);
 
 // Ends a pending trial. variance: of this value's own noise, on top of the study's (for
 // extrapolated values, prune.h); else 0. A value that is not finite is a failure. ERR_CONFLICT: the

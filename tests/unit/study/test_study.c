@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static err_t err;
 
@@ -159,6 +160,52 @@ static void run_and_replay(bool changes) {
 static void a_replay_decides_as_the_first_did(void **state) {
     (void)state;
     run_and_replay(false);
+}
+
+static double cpu_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+// A log of an earlier release has no models: the same comes of it, only later.
+static void models_in_the_log_save_time_alone(void **state) {
+    (void)state;
+    study_t *study = make(ABOUT);
+    json_t *log = json_array(), *bare;
+    uint64_t trial, numbers[2];
+    size_t at, models = 0;
+    json_t *entry;
+    double took[2];
+    for (int i = 0; i < 90; i++) {
+        if (i == 40)
+            change(study, "lr=log:1e-4..2e-3", NULL);
+        good(study_ask(study, "", &trial, &err));
+        if (i % 11 == 10)
+            good(study_fail(study, trial, "diverged", &err));
+        else
+            good(study_tell(study, trial, objective(study, trial, 10), &err));
+    }
+    save(study, log);
+    bare = json_deep_copy(log);
+    json_array_foreach(bare, at, entry) models += json_object_del(entry, "model") == 0;
+    assert_in_range(models, 30, 60); // one for each fit, not for each trial
+    study_t *again[2] = {replayed(log), replayed(bare)};
+    for (int k = 0; k < 2; k++) {
+        took[k] = cpu_ms();
+        good(study_ask(again[k], "", &numbers[k], &err));
+        took[k] = cpu_ms() - took[k];
+    }
+    same(again[0], again[1]);
+    if (took[0] * 4 > took[1])
+        fail_msg("%g ms with models, %g without", took[0], took[1]);
+    good(study_ask(study, "", &trial, &err));
+    same(study, again[0]);
+    for (int k = 0; k < 2; k++)
+        study_free(&again[k]);
+    json_decref(log);
+    json_decref(bare);
+    study_free(&study);
 }
 
 static void so_does_that_of_a_study_whose_space_changed(void **state) {
@@ -423,6 +470,10 @@ static void bad_abouts_and_entries_are_named(void **state) {
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"why\":{\"kind\":\"start\"}}",
         "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"whim\"}}",
         "{\"do\":\"tell\",\"trial\":1,\"value\":1}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"start\"},"
+        "\"model\":[1]}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"lr\":0.5},\"why\":{\"kind\":\"start\"},"
+        "\"model\":[1,1,1,1,0,1,0,1,0,0,0]}",
         "{\"do\":\"earlier\"}",
         "{\"do\":\"earlier\",\"space\":[\"lr=0..1\"],\"points\":[[0.5]],\"values\":[]}",
         "{\"do\":\"earlier\",\"space\":[\"lr=0..1\"],\"points\":[[\"a\"]],\"values\":[1]}",
@@ -452,6 +503,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replay_decides_as_the_first_did),
         cmocka_unit_test(so_does_that_of_a_study_whose_space_changed),
+        cmocka_unit_test(models_in_the_log_save_time_alone),
         cmocka_unit_test(a_change_leaves_trials_what_they_were_given),
         cmocka_unit_test(a_study_begins_with_an_earlier_one),
         cmocka_unit_test(what_an_earlier_study_cannot_be_is_named),
