@@ -3,6 +3,7 @@
 #include "proto/json.h"
 
 #include <stdio.h>
+#include <string.h>
 
 bool trials_train(const json_t *about) {
     return json_is_object(json_object_get(about, "train")) &&
@@ -49,6 +50,16 @@ json_t *trials_had(const json_t *about, const char *name) {
     return had;
 }
 
+err_code_t trials_check_owned(const char *name, err_t *err) {
+    static const char *const owned[] = {"dataset", "dataset_version", "model", "promote"};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (strcmp(owned[i], name) == 0) {
+            err_set(err, ERR_INVALID, "tune: a training's %s is none of its parameters", name);
+            return err_remedy(err, "leave it out: the search says what it is");
+        }
+    return ERR_OK;
+}
+
 // Words that it depends on are chosen, so that it applies.
 static void make_apply(const tune_space_t *space, int i, double *point) {
     for (; space->parameters[i].conditional; i = space->parameters[i].parent) {
@@ -81,6 +92,7 @@ err_code_t trials_check_space(const json_t *about, const tune_space_t *space, er
     for (int i = 0; i < space->count && code == ERR_OK; i++) {
         const tune_parameter_t *p = &space->parameters[i];
         bool words = p->type == TUNE_CATEGORY;
+        code = trials_check_owned(p->name, err);
         int count = words ? p->choice_count : 2;
         for (int k = 0; k < count && code == ERR_OK; k++)
             code = check_value(about, space, i, words ? k : k ? p->hi : p->lo, err);

@@ -13,6 +13,8 @@ bool trials_train(const json_t *about);
 json_t *trials_training(const json_t *about, const json_t *params);
 // Is it a body that a training takes?
 err_code_t trials_check_training(const json_t *body, err_t *err);
+// ERR_INVALID: it is the search that chooses this of a training.
+err_code_t trials_check_owned(const char *name, err_t *err);
 // The ends of every range, and every word, are tried on the declaration of `train`, which knows
 // what each parameter may be. ERR_INVALID names the parameter.
 err_code_t trials_check_space(const json_t *about, const tune_space_t *space, err_t *err);

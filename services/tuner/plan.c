@@ -12,15 +12,15 @@ void plan_release(plan_t *plan) {
     json_decref(plan->about);
 }
 
-// A search of its own, and names of its own.
 static err_code_t check_fixed(const json_t *train, err_t *err) {
-    static const char *const own[] = {"dataset", "dataset_version", "model", "promote", "init"};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        if (json_object_get(train, own[i]) && strcmp(own[i], "init") != 0) {
-            err_set(err, ERR_INVALID, "tune: train may not have %s", own[i]);
-            return err_remedy(err, "the search chooses it");
-        }
-    return ERR_OK;
+    const char *name;
+    json_t *value;
+    err_code_t code = ERR_OK;
+    json_object_foreach((json_t *)(uintptr_t)train, name, value) {
+        if (code == ERR_OK)
+            code = trials_check_owned(name, err);
+    }
+    return code;
 }
 
 static json_t *space_texts(const proto_tune_t *body) {

@@ -168,7 +168,7 @@ class Tune(unittest.TestCase):
     def test_bad_input_is_named(self):
         for words, culprit in ((("--param", "lrr=0..1"), "lrr"), (("--param", "lr=log:0..1"), "lr"),
                                (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "augment"),
-                               (("--train", '{"dataset": "other"}'), "dataset"),
+                               (("--train", '{"dataset": "other"}'), "dataset"), (("--param", "dataset={a,b}"), "dataset"),
                                (("--train", '{"wdith": 3}'), "wdith")):
             error = self.stack.ask("tune", "demo", "--trials", 2, *words, code=1)["error"]
             self.assertIn(culprit, error["message"], words)

@@ -70,7 +70,7 @@ class Changes(Scene):
         self.connect(self.stack.dispatcher).ask("study.open", {"study": "job-1", "about": TRAIN})
         self.tell(self.ask("job-1")["trial"], study="job-1", value=1.0)
         for param, words in (("lrr=0..1=0.5", "lrr"), ("dropout=0..2=0.2", "dropout"), ("depth=int:1..9=4", "depth"),
-                             ("lr=-1..1", "lr"), ("twist=0..1=0 if augment=flip", "twist")):
+                             ("lr=-1..1", "lr"), ("dataset={a,b}=a", "dataset"), ("model={a,b}=a", "model"), ("twist=0..1=0 if augment=flip", "twist")):
             body = {"study": "job-1", "param": [param, *(["augment={none,flip}=none"] if " if " in param else [])]}
             self.refused("INVALID", words, "study.change", body)
         # A default that is not what trainings had is told of: from train's own, or by its declaration.
