@@ -124,16 +124,24 @@ static size_t count_of(const live_t *live, const char *state) {
     return count;
 }
 
-// A trial that ended has done its part, however early; of those that run a part is done.
+// A trial that ended has done its part, however early; of those that run a part is done. Those that
+// run when the time is over are not cut short.
 double live_left_ms(const live_t *live) {
-    double parts = live->done;
+    double parts = live->done, running = 0;
     for (size_t i = 0; i < live->count; i++)
-        if (!live->trials[i].ended)
+        if (!live->trials[i].ended) {
             parts += live->trials[i].share;
+            running++;
+        }
     double elapsed_ms = (double)(live->newest_ms - live->first_ms);
-    return parts >= 0.5 && elapsed_ms > 1000 && live->total > parts
-               ? elapsed_ms * (live->total - parts) / parts
-               : 0;
+    if (parts < 0.5 || elapsed_ms <= 1000 || live->total <= parts)
+        return 0;
+    double left_ms = elapsed_ms * (live->total - parts) / parts;
+    if (live->budget_ms > 0) {
+        double trial_ms = elapsed_ms * fmax(running, 1) / parts;
+        left_ms = fmin(left_ms, fmax(live->budget_ms - elapsed_ms, 0) + trial_ms);
+    }
+    return left_ms;
 }
 
 // --- Lines

@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     char objective[32];   // "": not asked for yet
     uint64_t epochs;      // of a training; 0: not known
+    double budget_ms;     // after so long no trial is begun; 0: there is no end
     live_trial_t *trials; // in the order of their coming
     size_t count, room, ended;
     double done, total;          // trials

@@ -21,6 +21,7 @@ static bool ask_body(live_t *live, cli_t *cli, const char *job) {
     const json_t *epochs = json_object_get(json_object_get(body, "train"), "epochs");
     snprintf(live->objective, sizeof live->objective, "%s", objective ? objective : "val_loss");
     live->epochs = json_is_integer(epochs) ? (uint64_t)json_integer_value(epochs) : usual.epochs;
+    live->budget_ms = 1000 * json_number_value(json_object_get(body, "budget_s"));
     json_decref(body);
     return true;
 }

@@ -108,6 +108,7 @@ static void print_facts(const comparison_t *c) {
     put_texts(table, c, "direction", "minimise");
     put_texts(table, c, "strategy", "model");
     put_texts(table, c, "prune", "none");
+    put_texts(table, c, "warm_start", "-");
     table_cell(table, SAY_DIM, "trials");
     for (size_t i = 0; i < c->count; i++)
         table_cell(table, SAY_PLAIN, "%zu", json_array_size(trials_of(c, i)));

@@ -50,6 +50,11 @@ static void print_ground(const json_t *study, const json_t *counts) {
     if (rests < ended(counts))
         printf("The model looks at %lld of them: the best, and a sample of the others.\n",
                (long long)rests);
+    const char *begun_with = view_text(json_object_get(study, "about"), "warm_start");
+    if (*begun_with)
+        printf("It began with what the study %s had seen; some twenty trials on, its own alone "
+               "count.\n",
+               begun_with);
     puts("A share is how much of the model's variance over the whole space a parameter accounts "
          "for.");
 }

@@ -81,6 +81,9 @@ static void print_study(const json_t *study) {
     table_pair(table, "study", "%s", view_text(study, "study"));
     table_pair(table, "created", "%s", when);
     table_value(table, "space", json_object_get(study, "space"));
+    const char *begun_with = view_text(json_object_get(study, "about"), "warm_start");
+    if (*begun_with)
+        table_pair(table, "begun with", "%s", begun_with);
     table_pair(table, "trials", "%lld, %lld running", (long long)view_whole(study, "count"),
                (long long)view_whole(study, "running"));
     if (best > 0) {

@@ -21,6 +21,7 @@ static const char *kind_words(const json_t *why) {
         const char *kind, *words;
     } kinds[] = {{"default", "the defaults of the parameters"},
                  {"start", "spread over the space, before there was a model"},
+                 {"earlier", "good in the study that this one began with"},
                  {"drawn", "drawn without the model"},
                  {"replicate", "the best again, to be surer of it"}};
     const char *kind = view_text(why, "kind");

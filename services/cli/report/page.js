@@ -20,7 +20,8 @@ function head() {
   const made = has(study.created_ms) && study.created_ms > 0 ? new Date(study.created_ms) : null;
   const note = about.note === undefined || about.note === null ? "" :
     typeof about.note === "string" ? about.note : typeof about.note.text === "string" ? about.note.text : JSON.stringify(about.note);
-  const from = [about.dataset ? `data set ${about.dataset}${about.dataset_version ? "@" + about.dataset_version : ""}` : "", about.model ? `model ${about.model}` : ""];
+  const from = [about.dataset ? `data set ${about.dataset}${about.dataset_version ? "@" + about.dataset_version : ""}` : "", about.model ? `model ${about.model}` : "",
+    about.warm_start ? `begun with what ${about.warm_start} has seen` : ""];
   const lead = [`${maximise ? "Maximises" : "Minimises"} ${objective} over ${many(varying.length, "parameter")}` +
     (fixed.length ? ` (and ${fixed.length} fixed)` : ""), strategy, prune, ...from.filter(Boolean)].join(" · ");
   const order = [...rankedParameters, ...fixed].map((parameter) => parameter.name);

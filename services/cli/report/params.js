@@ -15,6 +15,7 @@ function importanceChart() {
     `It rests on ${many(count.done + count.pruned + count.failed, "trial")}: ${list(rests)}.`);
   const ended = count.done + count.pruned + count.failed;
   if (study.rests > 0 && study.rests < ended) say("importance", ` Of these it looks at ${study.rests}: the best, and a sample of the others.`);
+  if (about.warm_start) say("importance", ` It began with what the study ${about.warm_start} had seen; some twenty trials on, its own alone count.`);
   const percent = (share) => (share >= 0.005 ? `${Math.round(100 * share)} %` : "< 1 %");
   const width = (share) => `${Math.min(100, 100 * Math.max(0, share || 0)).toFixed(1)}%`;
   const rows = rankedParameters.filter((parameter) => has(shareOf(parameter.name).total)).map(({ name }) => {

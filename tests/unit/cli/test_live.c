@@ -85,6 +85,10 @@ static void time_left_is_by_what_was_done(void **state) {
     (void)state;
     live_t *live = a_search();
     assert_true(fabs(live_left_ms(live) - 40000 * (10 - 4.5) / 4.5) < 1);
+    live->budget_ms = 45000; // five more seconds of beginning, then two side by side
+    assert_true(fabs(live_left_ms(live) - (5000 + 40000 * 2 / 4.5)) < 1);
+    live->budget_ms = 3600000;
+    assert_true(fabs(live_left_ms(live) - 40000 * (10 - 4.5) / 4.5) < 1);
     live_progress(live, 10, 10, 1090000);
     assert_true(live_left_ms(live) == 0);
     live_free(&live);
