@@ -163,6 +163,10 @@ err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, dou
         code = tune_prune_report(study->prune, trial->number, (int)step, value, stop, err);
     if (code)
         return code;
+    if (*stop && !trial->stop && guess_may_win(study, trial, step, value)) {
+        tune_prune_spare(study->prune, trial->number, (int)step);
+        *stop = false;
+    }
     if (*stop && !trial->stop) {
         trial->stop_step = step;
         tune_prune_standing(study->prune, trial->number, (int)step, &trial->stop_rank,
@@ -181,11 +185,11 @@ static void end(study_t *study, study_trial_t *trial, study_state_t state) {
 
 err_code_t apply_tell(study_t *study, study_trial_t *trial, double value, err_t *err) {
     err_code_t code = tune_tell(study->tune, trial->number, value, 0, err);
-    if (code == ERR_OK && study->prune)
-        code = tune_prune_finish(study->prune, trial->number, value, err);
     if (code == ERR_OK) {
         trial->value = value;
         end(study, trial, STUDY_DONE);
+        study->done++;
+        guess_again(study);
     }
     return code;
 }
@@ -357,38 +361,6 @@ err_code_t study_report(study_t *study, uint64_t number, uint64_t step, double v
     return code;
 }
 
-// A trial that is stopped for being behind was not going to be the best: a guess that says so is
-// cut.
-static double behind_the_best(study_t *study, double value) {
-    double sign = study->config.maximise ? -1 : 1;
-    uint64_t best;
-    if (study_best(study, &best, NULL) != ERR_OK)
-        return value;
-    double least = study_find(study, best)->value;
-    return sign * value < sign * least ? least : value;
-}
-
-// Without a pruner, or without reports that it looked at, the newest report is the best guess there
-// is.
-static err_code_t guess(study_t *study, const study_trial_t *trial, double *value, double *variance,
-                        err_t *err) {
-    err_code_t code = ERR_NOT_FOUND;
-    if (study->prune)
-        code = tune_prune_extrapolate(study->prune, trial->number, value, variance, NULL);
-    if (code == ERR_OK) {
-        *value = behind_the_best(study, *value);
-        return ERR_OK;
-    }
-    for (size_t i = trial->report_count; i > 0; i--)
-        if (isfinite(trial->reports[i - 1].value)) {
-            *value = trial->reports[i - 1].value;
-            *variance = 0;
-            return ERR_OK;
-        }
-    return err_set(err, ERR_CONFLICT, "trial %llu has reported no value",
-                   (unsigned long long)trial->number);
-}
-
 err_code_t study_prune(study_t *study, uint64_t number, err_t *err) {
     study_trial_t *trial;
     double value, variance;
@@ -397,7 +369,7 @@ err_code_t study_prune(study_t *study, uint64_t number, err_t *err) {
         return code;
     if (trial->state != STUDY_RUNNING)
         return ended(trial, err);
-    code = guess(study, trial, &value, &variance, err);
+    code = guess_value(study, trial, &value, &variance, err);
     if (code == ERR_OK)
         code = apply_prune(study, trial, value, variance, err);
     if (code == ERR_OK) {

@@ -21,7 +21,7 @@
 //   {"do": "report", "trial": 1, "step": 3, "value": 0.2, "stop": false}
 //   {"do": "tell", "trial": 1, "value": 0.12}
 //   {"do": "prune", "trial": 1, "value": 0.3, "variance": 0.01}    stopped early; value: where it
-//   was going
+//   was going, by what was known then
 //   {"do": "fail", "trial": 1, "reason": "…"}                      by its own fault: such points
 //   are avoided
 //   {"do": "forget", "trial": 1, "reason": "…"}                    for its host's sake: as if never
@@ -33,6 +33,11 @@
 //    "values": [0.12, null, …]}                                    what an earlier study has seen
 //   {"do": "space", "space": ["lr=log:1e-4..1e-2", …]}             the space from here on
 // Numbers are natural ones: those of the job's parameters, values as they were told.
+//
+// Whoever replays makes the same guesses of what stopped trials would have reached
+// (tune/forecast.h), which change as other trials end. A trial that the rule of `prune` would stop
+// goes on if its odds of becoming the best are above 0.3, or if fewer than three trials have shown
+// where one goes from there.
 //
 // A study may begin with what an earlier one has seen, "warm_start" in its about: of all trials
 // that ended, at most TUNE_EARLIER_MAX are copied into its first entry, so that it depends on
@@ -84,7 +89,7 @@ typedef struct {
     tune_why_t why;
     char key[STUDY_KEY_SIZE];     // of the ask, or ""
     char reason[STUDY_TEXT_SIZE]; // of failed and forgotten ones
-    double value, variance;       // of done and pruned ones
+    double value, variance;       // of done ones; of pruned ones the present guess
     bool stop;                    // a report said that it is to stop
     uint64_t stop_step;           // … after this step, where it was
     int stop_rank, stop_of;       // the stop_rank-th best of so many that had come there by then

@@ -14,7 +14,7 @@ struct study {
     bool warm;       // it has begun with an earlier one
     double modelled; // trials that the log's newest model was fitted to, in this space; 0: none
     study_trial_t *trials; // trial n at n − 1
-    size_t count, room, running;
+    size_t count, room, running, done;
     char stopped[STUDY_TEXT_SIZE]; // "": it is not
     uint64_t saved;
     json_t **unsaved;
@@ -53,6 +53,14 @@ err_code_t apply_space(study_t *study, const json_t *list, err_t *err);
 
 // --- earlier.c
 err_code_t apply_earlier(study_t *study, const json_t *entry, err_t *err);
+
+// --- guess.c: how far trials that have not gone to their end would have come.
+// Is a trial that is to be stopped not that hopeless, or is nothing known yet of where trials go?
+bool guess_may_win(const study_t *study, const study_trial_t *trial, uint64_t step, double value);
+// ERR_CONFLICT: the trial has reported nothing.
+err_code_t guess_value(study_t *study, const study_trial_t *trial, double *value, double *variance,
+                       err_t *err);
+void guess_again(study_t *study); // of all pruned trials, by what ended ones have shown since
 
 // --- params.c
 err_code_t why_read(const json_t *json, tune_why_t *why);

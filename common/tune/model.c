@@ -23,12 +23,22 @@ void rows_release(rows_t *rows) {
     *rows = (rows_t){0};
 }
 
-static void add_row(const tune_t *tune, rows_t *rows, int trial) {
+// The value that counted when `ended` trials had ended: a model that is fitted late, or again, is
+// the one that was fitted then.
+static told_t told_by(const trial_t *t, int ended) {
+    told_t told = {0, t->value, t->variance};
+    for (int i = 0; i < t->told_count && t->told[i].ended <= ended; i++)
+        told = t->told[i];
+    return told;
+}
+
+static void add_row(const tune_t *tune, int ended, rows_t *rows, int trial) {
     const trial_t *t = &tune->trials[trial];
+    told_t told = told_by(t, ended);
     int row = rows->data.n++;
     frame_widen(&tune->frame, t->point, rows->data.x + (size_t)row * (size_t)tune->frame.wide);
-    rows->data.y[row] = t->value;
-    rows->data.own[row] = t->variance;
+    rows->data.y[row] = told.value;
+    rows->data.own[row] = told.variance;
     rows->trial[row] = trial;
     rows->count[row] = 1;
     rows->within[row] = 0;
@@ -46,7 +56,7 @@ static void add_failures(const tune_t *tune, int ended, rows_t *rows) {
         if (t->state != TRIAL_FAILED ||
             (t->earlier && !earlier_counts(tune, tune->ended[e], ended)))
             continue;
-        add_row(tune, rows, tune->ended[e]);
+        add_row(tune, ended, rows, tune->ended[e]);
         rows->data.share[rows->data.n - 1] = 1;
         rows->data.y[rows->data.n - 1] = worst;
         rows->data.own[rows->data.n - 1] = 0;
@@ -95,7 +105,7 @@ void model_collect(const tune_t *tune, int ended, rows_t *rows) {
         }
         if (t->variance == 0)
             row_of[t->twin] = rows->data.n;
-        add_row(tune, rows, tune->ended[e]);
+        add_row(tune, ended, rows, tune->ended[e]);
     }
     for (int row = 0; row < rows->data.n; row++)
         rows->data.share[row] = 1.0 / rows->count[row];

@@ -39,8 +39,10 @@ tune_t *tune_new(const tune_space_t *space, const tune_config_t *config) {
 void tune_free(tune_t **tune) {
     if (!*tune)
         return;
-    for (int i = 0; i < (*tune)->count; i++)
+    for (int i = 0; i < (*tune)->count; i++) {
         free((*tune)->trials[i].point);
+        free((*tune)->trials[i].told);
+    }
     free((*tune)->trials);
     free((*tune)->ended);
     earlier_release(*tune);
@@ -175,6 +177,32 @@ err_code_t tune_tell(tune_t *tune, uint64_t number, double value, double varianc
     trial->value = tune->config.maximise ? -value : value;
     trial->variance = variance;
     end(tune, trial, isfinite(value) ? TRIAL_DONE : TRIAL_FAILED);
+    return ERR_OK;
+}
+
+static void note_told(const tune_t *tune, trial_t *trial) {
+    trial->told = mem_grow(trial->told, sizeof *trial->told * (size_t)(trial->told_count + 1));
+    trial->told[trial->told_count++] = (told_t){tune->ended_count, trial->value, trial->variance};
+}
+
+err_code_t tune_retell(tune_t *tune, uint64_t number, double value, double variance, err_t *err) {
+    trial_t *trial = find(tune, number);
+    if (!(variance > 0) || !isfinite(variance) || !isfinite(value))
+        return err_set(err, ERR_INVALID, "trial %llu: a value of %g with a variance of %g",
+                       (unsigned long long)number, value, variance);
+    if (!trial || trial->state != TRIAL_DONE || trial->variance == 0)
+        return err_set(err, ERR_CONFLICT, "trial %llu has no value that was a guess",
+                       (unsigned long long)number);
+    value = tune->config.maximise ? -value : value;
+    if (value == trial->value && variance == trial->variance)
+        return ERR_OK;
+    if (!trial->told) { // from its end on
+        note_told(tune, trial);
+        trial->told[0].ended = 0;
+    }
+    trial->value = value;
+    trial->variance = variance;
+    note_told(tune, trial);
     return ERR_OK;
 }
 

@@ -105,9 +105,13 @@ size_t tune_model_save(const tune_t *tune, double numbers[TUNE_MODEL_MAX]);
 err_code_t tune_model_load(tune_t *tune, const double *numbers, size_t count, err_t *err);
 
 // Ends a pending trial. variance: of this value's own noise, on top of the study's (for
-// extrapolated values, prune.h); else 0. A value that is not finite is a failure. ERR_CONFLICT: the
+// guessed values, forecast.h); else 0. A value that is not finite is a failure. ERR_CONFLICT: the
 // trial is not pending; ERR_INVALID: the variance is negative or not finite.
 err_code_t tune_tell(tune_t *tune, uint64_t trial, double value, double variance, err_t *err);
+// A better guess of what a trial's value would have been, in place of one that was told with a
+// variance; suggestions from now on go by it. ERR_CONFLICT: there is no such trial; ERR_INVALID: a
+// value that is not finite, a variance that is not above 0.
+err_code_t tune_retell(tune_t *tune, uint64_t trial, double value, double variance, err_t *err);
 // It diverged or crashed by its own fault: such points are avoided.
 err_code_t tune_fail(tune_t *tune, uint64_t trial, err_t *err);
 // It came to nothing for reasons of its host: as if it had never been asked for (its number stays

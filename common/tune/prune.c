@@ -3,9 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define FINAL 0 // the "epoch" of final values
-#define PAIRS 3 // others that an extrapolation needs
-
 typedef struct {
     uint64_t trial;
     int epoch;
@@ -99,7 +96,7 @@ static rank_t rank(const tune_prune_t *prune, size_t count, uint64_t trial, int 
 static double best_until(const tune_prune_t *prune, uint64_t trial, int epoch, double value) {
     for (size_t i = 0; i < prune->count; i++) {
         const report_t *r = &prune->reports[i];
-        if (r->trial == trial && r->epoch != FINAL && r->epoch <= epoch && r->value < value)
+        if (r->trial == trial && r->epoch <= epoch && r->value < value)
             value = r->value;
     }
     return value;
@@ -153,59 +150,18 @@ err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, dou
     return code;
 }
 
+void tune_prune_spare(tune_prune_t *prune, uint64_t trial, int epoch) {
+    for (size_t i = 0; i < prune->count; i++)
+        if (prune->reports[i].trial == trial && prune->reports[i].epoch == epoch)
+            prune->reports[i].stop = false;
+}
+
 bool tune_prune_standing(const tune_prune_t *prune, uint64_t trial, int epoch, int *rank, int *of) {
-    const report_t *report = epoch == FINAL ? NULL : find(prune, trial, epoch);
+    const report_t *report = find(prune, trial, epoch);
     if (!report)
         return false;
     rank_t r = rank_by_rule(prune, (size_t)(report - prune->reports), trial, epoch, report->value);
     *rank = (int)r.better + 1;
     *of = (int)r.others + 1;
     return true;
-}
-
-err_code_t tune_prune_finish(tune_prune_t *prune, uint64_t trial, double value, err_t *err) {
-    if (find(prune, trial, FINAL))
-        return ERR_OK;
-    return add(prune, (report_t){trial, FINAL, oriented(prune, value), false}, err);
-}
-
-// Mean and variance of what `of` gives for each report of the epoch.
-typedef struct {
-    size_t count;
-    double mean, squares;
-} spread_t;
-
-static void spread_add(spread_t *spread, double value) {
-    double off = value - spread->mean;
-    spread->mean += off / (double)++spread->count;
-    spread->squares += off * (value - spread->mean);
-}
-
-err_code_t tune_prune_extrapolate(const tune_prune_t *prune, uint64_t trial, double *value,
-                                  double *variance, err_t *err) {
-    const report_t *latest = NULL;
-    for (size_t i = 0; i < prune->count; i++) {
-        const report_t *r = &prune->reports[i];
-        if (r->trial == trial && r->epoch != FINAL && (!latest || r->epoch > latest->epoch))
-            latest = r;
-    }
-    if (!latest || !isfinite(latest->value))
-        return err_set(err, ERR_NOT_FOUND, "trial %llu has no value to go on from",
-                       (unsigned long long)trial);
-    spread_t ways = {0}, values = {0};
-    for (size_t i = 0; i < prune->count; i++) {
-        const report_t *r = &prune->reports[i], *last;
-        if (r->epoch != latest->epoch || !isfinite(r->value))
-            continue;
-        spread_add(&values, r->value);
-        last = find(prune, r->trial, FINAL);
-        if (last && isfinite(last->value))
-            spread_add(&ways, last->value - r->value);
-    }
-    bool enough = ways.count >= PAIRS;
-    double guess = latest->value + (enough ? ways.mean : 0);
-    const spread_t *spread = enough ? &ways : &values;
-    *value = prune->config.maximise ? -guess : guess;
-    *variance = spread->count > 1 ? spread->squares / (double)(spread->count - 1) : 0;
-    return ERR_OK;
 }

@@ -9,8 +9,7 @@
 // of the others' values at that epoch. Either way only values of equal epochs are compared; the
 // first 2η at an epoch go on; and so does a trial among the best `keep` of an epoch.
 //
-// A pruned trial still tells something: tune_prune_extrapolate() gives the value it was going to
-// have, and that guess's variance, for tune_tell().
+// A pruned trial still tells something: forecast.h guesses the value it was going to have.
 #ifndef INKLING_TUNE_PRUNE_H
 #define INKLING_TUNE_PRUNE_H
 
@@ -46,16 +45,11 @@ bool tune_prune_looks(const tune_prune_t *prune, int epoch);
 // ERR_FULL: TUNE_PRUNE_REPORTS_MAX.
 err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, double value,
                              bool *stop, err_t *err);
+// What that report decided is taken back: the trial goes on to the next epoch that is looked at.
+void tune_prune_spare(tune_prune_t *prune, uint64_t trial, int epoch);
 // How a report that counted stood among those that had come to its epoch by then (median rule: the
 // trial's best so far among the others' values there): `rank` of `of`, itself included, 1 the best.
 // False: no report of that trial and epoch counted.
 bool tune_prune_standing(const tune_prune_t *prune, uint64_t trial, int epoch, int *rank, int *of);
-// A trial ran to its end, and that is its final value. Again: no effect.
-err_code_t tune_prune_finish(tune_prune_t *prune, uint64_t trial, double value, err_t *err);
-// From the trial's latest report: its value moved by how far others went on average from there to
-// their end, with the variance of these ways; with fewer than 3 such others the value as it is,
-// with the variance of all values at that epoch. ERR_NOT_FOUND: no finite report of the trial.
-err_code_t tune_prune_extrapolate(const tune_prune_t *prune, uint64_t trial, double *value,
-                                  double *variance, err_t *err);
 
 #endif

@@ -9,16 +9,24 @@
 
 typedef enum { TRIAL_PENDING, TRIAL_DONE, TRIAL_FAILED, TRIAL_FORGOTTEN } trial_state_t;
 
+// What counts once `ended` trials have ended, until the next.
+typedef struct {
+    int ended;
+    double value, variance;
+} told_t;
+
 typedef struct {
     uint64_t number;
     trial_state_t state;
     int twin;        // the first trial at the same point: itself, or an earlier one
     double value;    // the less the better, whatever the user's goal
     double variance; // its own
-    tune_why_t why;  // kind TUNE_DRAWN if unknown
-    bool inside;     // of the space as it is now
-    bool earlier;    // of an earlier study
-    double *point;   // canonical, or carried over from a space as it was
+    told_t *told;    // of a value that was told again: all of them, in order; else NULL
+    int told_count;
+    tune_why_t why; // kind TUNE_DRAWN if unknown
+    bool inside;    // of the space as it is now
+    bool earlier;   // of an earlier study
+    double *point;  // canonical, or carried over from a space as it was
 } trial_t;
 
 // What is kept of the model between suggestions: a function of the ended trials and of the changes

@@ -56,6 +56,13 @@ def fill(folder, files, size, seed):
     return total
 
 
+def catches(pid, number):
+    """Has the process a handler of that signal?"""
+    with open(f"/proc/{pid}/status") as file:
+        mask = next(int(row.split()[1], 16) for row in file if row.startswith("SigCgt"))
+    return mask >> (number - 1) & 1
+
+
 class Far(StackTest):
     """A stack with keys behind tcp, and a client elsewhere."""
 
@@ -291,6 +298,7 @@ class Uploads(Far):
         os.kill(service, signal.SIGSTOP)  # so that it is in its midst, on any machine
         try:
             process = self.begin(folder)
+            until("Ctrl-C is looked at", lambda: catches(process.pid, signal.SIGINT))
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)

@@ -76,20 +76,22 @@ static double levy(int n, const double *x) {
 // A validation error as training has it. The learning rate has a best value that depends on the
 // optimiser, grows with the batch and, under SGD, shrinks with momentum; a rate 16 times too large
 // diverges. Flipped images help, and want less dropout, as more dropout wants less weight decay.
+double hpo7_rate(const double *x) {
+    static const double centres[] = {-0.5, -3.0, -3.3};
+    int optimizer = (int)x[3];
+    double centre = centres[optimizer] + 0.15 * (log2(x[2]) - 5);
+    return log10(x[0]) - centre - (optimizer == 0 ? log10(1 - x[6]) : 0);
+}
+
 double hpo7(int n, const double *x) {
     (void)n;
-    static const double centres[] = {-0.5, -3.0, -3.3}, errors[] = {0.052, 0.050, 0.057};
+    static const double errors[] = {0.052, 0.050, 0.057};
     int optimizer = (int)x[3];
     bool flip = x[4] == 1;
-    double size = log2(x[2]) - 5, centre = centres[optimizer] + 0.15 * size;
-    double error = errors[optimizer];
-    if (optimizer == 0) {
-        centre += log10(1 - x[6]);
-        error += 0.05 * pow(x[6] - 0.9, 2);
-    }
-    double z = log10(x[0]) - centre;
+    double size = log2(x[2]) - 5, z = hpo7_rate(x), error = errors[optimizer];
     if (z > 1.2)
         return DIVERGED;
+    error += optimizer == 0 ? 0.05 * pow(x[6] - 0.9, 2) : 0;
     error += 0.45 * (1 - exp(-(z < 0 ? 0.02 : 0.04) * z * z / 0.45));
     error += flip ? 0 : 0.006;
     error += 0.08 * pow(x[1] - (flip ? 0.2 : 0.35), 2);

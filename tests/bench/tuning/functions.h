@@ -23,6 +23,8 @@ tune_space_t function_space(const function_t *function);
 // A validation error as training has it, and where it is least: learning rate, dropout, batch,
 // optimizer, augmentation, weight decay, momentum.
 double hpo7(int n, const double *x);
+// How far the learning rate is above its best value there, in powers of ten.
+double hpo7_rate(const double *x);
 
 // Counter-based: uniform in (0, 1), and standard normal, of a seed and an index.
 double bench_uniform(uint64_t seed, uint64_t index);

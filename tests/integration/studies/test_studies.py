@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -503,7 +504,7 @@ class WhatItSurvives(Scene):
         thread.join(40)
         self.assertEqual(answers[0]["trial"], 1)
 
-    def test_a_long_log_is_read_in_two_seconds(self):
+    def test_a_long_log_is_read_soon(self):
         self.create(prune="none", start=10000)
         dispatcher, at, dice = self.connect(self.stack.dispatcher), 0, random.Random(1)
         for part in range(10):
@@ -519,7 +520,7 @@ class WhatItSurvives(Scene):
         taken = time.monotonic() - before
         print(f"10000 entries are read in {taken:.2f} s, {self.memory_kb('studies')} kB")
         self.assertEqual(view["count"], 5000)
-        self.assertLess(taken, 2)
+        self.assertLess(taken, 20 if re.search("asan|tsan", PROGRAMS) else 2)
         self.assertEqual(len(self.view(after=4990)["trials"]), 10)
         self.assertEqual(self.ask()["trial"], 5001)
 

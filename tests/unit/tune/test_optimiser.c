@@ -310,6 +310,45 @@ static void extrapolated_values_weigh_less(void **state) {
     }
 }
 
+// A guess that gets better, in a study that is asked all the time and in one that is only told.
+static void values_told_again(void **state) {
+    (void)state;
+    tune_t *asked = new_study(square, 2, (tune_config_t){.seed = 8});
+    tune_t *told = new_study(square, 2, (tune_config_t){.seed = 8});
+    tune_t *never = new_study(square, 2, (tune_config_t){.seed = 8});
+    double point[TUNE_PARAMETERS_MAX], other[TUNE_PARAMETERS_MAX], guessed[40];
+    tune_why_t why;
+    err_t err;
+    for (uint64_t i = 0; i < 40; i++) {
+        ok(tune_ask(asked, i, point, &why, &err), &err);
+        ok(tune_asked(told, i, point, &why, &err), &err);
+        ok(tune_asked(never, i, point, &why, &err), &err);
+        guessed[i] = bowl(point);
+        double doubt = i % 3 == 2 ? 0.3 : 0;
+        ok(tune_tell(asked, i, guessed[i] + doubt, doubt, &err), &err);
+        ok(tune_tell(told, i, guessed[i] + doubt, doubt, &err), &err);
+        ok(tune_tell(never, i, guessed[i] + doubt, doubt, &err), &err);
+        for (uint64_t k = 2; k <= i; k += 3) {
+            double better = 0.3 / (double)(i - k + 1);
+            ok(tune_retell(asked, k, guessed[k] + better, better, &err), &err);
+            ok(tune_retell(told, k, guessed[k] + better, better, &err), &err);
+        }
+    }
+    ok(tune_ask(asked, 40, point, &why, &err), &err);
+    ok(tune_ask(told, 40, other, &why, &err), &err);
+    assert_memory_equal(point, other, 2 * sizeof *point);
+    ok(tune_ask(never, 40, other, &why, &err), &err);
+    assert_memory_not_equal(point, other, 2 * sizeof *point);
+    assert_int_equal(tune_retell(told, 1, 0.5, 0.1, &err), ERR_CONFLICT); // no guess
+    assert_int_equal(tune_retell(told, 40, 0.5, 0.1, &err), ERR_CONFLICT);
+    assert_int_equal(tune_retell(told, 41, 0.5, 0.1, &err), ERR_CONFLICT);
+    assert_int_equal(tune_retell(told, 2, 0.5, 0, &err), ERR_INVALID);
+    assert_int_equal(tune_retell(told, 2, NAN, 0.1, &err), ERR_INVALID);
+    tune_free(&asked);
+    tune_free(&told);
+    tune_free(&never);
+}
+
 // ---- what is refused ----
 
 static void wrong_calls_are_refused(void **state) {
@@ -484,6 +523,7 @@ int main(void) {
         cmocka_unit_test(noise_makes_replicates_but_few),
         cmocka_unit_test(ripples_are_no_noise),
         cmocka_unit_test(extrapolated_values_weigh_less),
+        cmocka_unit_test(values_told_again),
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(odd_values_do_no_harm),
         cmocka_unit_test(importance_slices_and_the_end),

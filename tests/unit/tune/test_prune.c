@@ -1,5 +1,4 @@
-// Are the right trials stopped, the same whenever they report again, and is what a stopped trial
-// was going to reach told with the doubt it deserves?
+// Are the right trials stopped, and the same whenever they report again?
 #include "tune/prune.h"
 
 #include <math.h>
@@ -66,7 +65,6 @@ static void where_a_trial_stood_then(void **state) {
     standing(prune, 5, 1, 3, 6);
     standing(prune, 0, 1, 1, 1);
     standing(prune, 6, 1, 1, 7);
-    tune_prune_finish(prune, 6, 9, NULL);
     assert_false(tune_prune_standing(prune, 6, 0, &rank, &of)); // a final value is at no epoch
     assert_false(tune_prune_standing(prune, 6, 3, &rank, &of));
     tune_prune_free(&prune);
@@ -121,25 +119,17 @@ static void median_rule(void **state) {
     tune_prune_free(&prune);
 }
 
-static void what_a_stopped_trial_would_have_reached(void **state) {
+static void a_spared_trial_is_looked_at_again(void **state) {
     (void)state;
-    tune_prune_t *prune = new_rule((tune_prune_config_t){.last = 9, .maximise = true});
-    double value, variance;
-    assert_int_equal(tune_prune_extrapolate(prune, 1, &value, &variance, NULL), ERR_NOT_FOUND);
-    const double at[] = {0.5, 0.6, 0.7, 0.4}, ends[] = {0.71, 0.79, 0.9, 0.61};
-    for (uint64_t i = 0; i < 4; i++)
-        report(prune, i, 1, at[i]);
-    report(prune, 7, 1, NAN);
-    assert_int_equal(tune_prune_extrapolate(prune, 7, &value, &variance, NULL), ERR_NOT_FOUND);
-    report(prune, 5, 1, 0.3);
-    assert_int_equal(tune_prune_extrapolate(prune, 5, &value, &variance, NULL), ERR_OK);
-    assert_true(value == 0.3 && fabs(variance - 0.025) < 1e-12); // none has ended: wide
-    for (uint64_t i = 0; i < 4; i++) {
-        assert_int_equal(tune_prune_finish(prune, i, ends[i], NULL), ERR_OK);
-        assert_int_equal(tune_prune_finish(prune, i, 0, NULL), ERR_OK); // no effect
-    }
-    assert_int_equal(tune_prune_extrapolate(prune, 5, &value, &variance, NULL), ERR_OK);
-    assert_true(fabs(value - 0.5025) < 1e-12 && fabs(variance - 0.000275 / 3) < 1e-9);
+    tune_prune_t *prune = new_rule((tune_prune_config_t){.last = 9});
+    for (uint64_t i = 0; i < 6; i++)
+        for (int epoch = 1; epoch <= 3; epoch += 2)
+            report(prune, i, epoch, 0.1 * (double)i);
+    assert_true(report(prune, 6, 1, 0.9));
+    tune_prune_spare(prune, 6, 1);
+    assert_false(report(prune, 6, 1, 0.9)); // and stays spared
+    assert_false(report(prune, 6, 2, 0.9));
+    assert_true(report(prune, 6, 3, 0.9));
     tune_prune_free(&prune);
 }
 
@@ -168,7 +158,7 @@ int main(void) {
         cmocka_unit_test(reports_are_idempotent),
         cmocka_unit_test(the_best_are_safe),
         cmocka_unit_test(median_rule),
-        cmocka_unit_test(what_a_stopped_trial_would_have_reached),
+        cmocka_unit_test(a_spared_trial_is_looked_at_again),
         cmocka_unit_test(wrong_calls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
