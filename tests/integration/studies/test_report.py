@@ -95,6 +95,23 @@ class WithoutABrowser(Report):
         self.run_cli("study", "report", "small", "--out", "/nowhere/x.html", code=3)
 
 
+# Texts whose contrast with the ground is below what people with weak eyes need (WCAG 2.1, AA).
+FAINT = """(() => {
+  const luminance = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = luminance(getComputedStyle(document.body).backgroundColor), faint = new Set();
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode.parentElement, style = getComputedStyle(node);
+    if (!texts.currentNode.data.trim() || node.closest("script, noscript, [hidden]")) continue;
+    const own = luminance(node instanceof SVGElement ? style.fill : style.color);
+    if ((Math.max(own, ground) + 0.05) / (Math.min(own, ground) + 0.05) < 4.5) faint.add(texts.currentNode.data);
+  }
+  return [...faint];
+})()"""
+
+
 class OnTheCommandLine(Report):
     def document(self, *arguments):
         return json.loads(self.run_cli(*arguments, "--json"))
@@ -247,6 +264,7 @@ class InABrowser(Report):
         grounds = []
         for dark, width in ((False, 1280), (True, 1280), (True, 360)):
             page = self.look(path, dark=dark, width=width)
+            self.assertEqual(page.evaluate(FAINT), [])
             grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
             self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width)
         self.assertNotEqual(grounds[0], grounds[1])
