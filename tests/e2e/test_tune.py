@@ -22,6 +22,7 @@ class Tune(unittest.TestCase):
         cls.stack = Stack()
         cls.addClassCleanup(cls.stack.remove)
         cls.stack.up()
+        cls.addClassCleanup(cls.stack.down)
         images = cls.stack.path("images")
         cls.stack.ask("demo-data", images, "--count", 160)
         cls.stack.ask("ingest", images, "--name", "demo", "--size", 32)
