@@ -110,7 +110,7 @@ function historyPlot() {
   const beyond = valued.filter((trial) => y.beyond(trial.value));
   const gains = steps.length;
   say("history", steps.length === 0 ? "No trial has ended well yet." :
-    `The ${objective} of each trial, and the best so far, which ${gains === 1 ? "came first" : `improved ${gains === 2 ? "once" : `${gains - 1} times`}`}.` +
+    `The ${objective} of each trial, and the best so far, which ${gains === 1 ? "came first" : `improved ${["", "", "once", "twice"][gains] || `${gains - 1} times`}`}.` +
     (count.pruned ? ` Of pruned trials it is a guess of where they were going.` : "") +
     (beyond.length ? ` The scale ends before the worst: ${many(beyond.length, "trial")} ${beyond.length === 1 ? "lies" : "lie"} at its edge.` : ""));
   if (trials.length === 0) return;
