@@ -121,6 +121,7 @@ void tune_change(tune_t *tune, const tune_space_t *space) {
         earlier_hide(tune);
     find_twins(tune);
     study_lay_out(tune);
+    earlier_update(tune);
     tune->model = (model_t){.considered = tune->ended_count > 0 ? tune->ended_count - 1 : 0};
 }
 

@@ -24,6 +24,7 @@ static double *prepare(posterior_t *p, const gp_data_t *data, const double *thet
     *p = (posterior_t){.frame = frame,
                        .n = (int)n,
                        .samples = samples,
+                       .wide = frame->wide,
                        .s2 = exp(theta[frame->dims]),
                        .sigma2 = exp(theta[frame->dims + 1]),
                        .scaled = doubles(n, wide),
@@ -42,6 +43,7 @@ static double *prepare(posterior_t *p, const gp_data_t *data, const double *thet
 }
 
 void posterior_scale(const posterior_t *p, int count, const double *wide, double *scaled) {
+    ERR_ASSERT(p->wide == p->frame->wide);
     for (size_t i = 0; i < (size_t)count; i++)
         for (size_t c = 0; c < (size_t)p->frame->wide; c++)
             scaled[i * (size_t)p->frame->wide + c] =

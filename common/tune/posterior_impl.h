@@ -9,7 +9,7 @@
 
 typedef struct {
     const frame_t *frame;
-    int n, samples;
+    int n, samples, wide; // wide: the frame's, when this was made
     double s2, sigma2, jitter;
     double factor[FRAME_WIDE_MAX]; // √5/ℓ of each coordinate
     double *scaled;                // n × wide, point by point

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#define HEAD 8
+#define HEAD      8
+#define THETA_MAX 50.0 // of a logarithm, far outside of what is fitted
 
 size_t tune_model_save(const tune_t *tune, double numbers[TUNE_MODEL_MAX]) {
     const model_t *model = &tune->model;
@@ -37,7 +38,7 @@ err_code_t tune_model_load(tune_t *tune, const double *numbers, size_t count, er
     size_t theta = (size_t)tune->frame.dims + 2;
     bool good = count == HEAD + theta || count == HEAD + 2 * theta;
     for (size_t i = 0; i < count && good; i++)
-        good = isfinite(numbers[i]);
+        good = isfinite(numbers[i]) && (i < HEAD || fabs(numbers[i]) <= THETA_MAX);
     if (!good || !are_counts(tune, numbers) || numbers[5] <= 0 || numbers[7] <= 0)
         return err_set(err, ERR_INVALID, "%zu numbers that are no model of these trials", count);
     model_t *model = &tune->model;

@@ -170,12 +170,12 @@ static void what_is_hidden_stays_hidden(void **state) {
 // some trial on.
 static void a_replay_goes_on_bit_by_bit(void **state) {
     (void)state;
-    static const char *const narrow[] = {"lr=log:1e-4..1e-1", "kind={c,b}"};
+    static const char *const narrow[] = {"lr=log:1e-4..1e-1", "kind={c,b}", "more=0..1=0.5"};
     seen_t seen, first;
     tune_space_t was = space_of(), space;
     look_before(1, 0.2, 5, 1, &seen);
     for (int changes = 0; changes < 2; changes++) {
-        double asked[2][3];
+        double asked[2][4] = {{0}};
         for (int again = 0; again < 2; again++) {
             tune_t *tune = begin(3, &seen);
             if (!again)
