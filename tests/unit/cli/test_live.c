@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static void tell(live_t *live, int trial, const char *state, double value, int64_t at_ms) {
-    char job[8];
+    char job[16];
     snprintf(job, sizeof job, "%d", 100 + trial);
     json_t *data = json_pack("{s:i, s:s, s:f, s:s, s:s, s:s}", "trial", trial, "state", state, "lr",
                              0.001 * trial, "augment", "flip", "why", "model", "job", job);
