@@ -1,5 +1,5 @@
 // Functions to be minimised whose minimum is known, some of them as a study of the benchmark has
-// them. The same formulas are in ../peer_optuna.py.
+// them. The same formulas are in ../peer_tuners.py.
 #ifndef INKLING_BENCH_FUNCTIONS_H
 #define INKLING_BENCH_FUNCTIONS_H
 
