@@ -47,11 +47,21 @@ static void carry(study_t *study, const tune_space_t *to) {
     study->space = *to;
 }
 
+static err_code_t check_size(const study_t *study, const tune_space_t *space, err_t *err) {
+    if (!study->warm || space->count < TUNE_PARAMETERS_MAX)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "%d parameters are one too many for a study that began with another",
+            space->count);
+    return err_remedy(err, "add one less");
+}
+
 err_code_t apply_space(study_t *study, const json_t *list, err_t *err) {
     tune_space_t space;
     err_code_t code = space_read(list, &space, err);
     if (code == ERR_OK)
         code = tune_space_follow(&study->space, &space, err);
+    if (code == ERR_OK)
+        code = check_size(study, &space, err);
     if (code == ERR_OK)
         carry(study, &space);
     return code;
@@ -60,6 +70,8 @@ err_code_t apply_space(study_t *study, const json_t *list, err_t *err) {
 err_code_t study_change(study_t *study, const char *const *texts, size_t count, err_t *err) {
     tune_space_t space;
     err_code_t code = tune_space_merge(&study->space, texts, count, &space, err);
+    if (code == ERR_OK)
+        code = check_size(study, &space, err);
     if (code || tune_space_equal(&study->space, &space))
         return code;
     carry(study, &space);

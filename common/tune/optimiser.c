@@ -72,7 +72,7 @@ static err_code_t check_new(const tune_t *tune, uint64_t number, err_t *err) {
 
 // The hidden parameter, if there is one, stays the last.
 static void carry(const tune_space_t *from, const tune_space_t *to, trial_t *trial) {
-    double point[TUNE_PARAMETERS_MAX];
+    double point[TUNE_PARAMETERS_MAX + 1];
     memcpy(point, trial->point, sizeof *point * (size_t)from->count);
     tune_space_carry(from, to, point);
     point[to->count] = trial->earlier;
@@ -105,6 +105,7 @@ static void find_twins(tune_t *tune) {
 void tune_change(tune_t *tune, const tune_space_t *space) {
     tune_space_t was = tune->space;
     ERR_ASSERT(tune_space_check(space, NULL) == ERR_OK);
+    ERR_ASSERT(tune->earlier == 0 || space->count < TUNE_PARAMETERS_MAX);
     tune_space_t scale = *space;
     for (int i = 0; i < scale.count; i++) {
         int before = tune_space_find(&was, scale.parameters[i].name);

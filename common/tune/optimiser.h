@@ -93,7 +93,8 @@ err_code_t tune_asked(tune_t *tune, uint64_t trial, const double *point, const t
 // and pending ones go on: those outside of the new space count for the model where they lie, but
 // are neither suggested nor what a suggestion is to improve on, as long as there is one inside. The
 // model begins anew with the next suggestion, so that this, too, has its place between the ends of
-// trials and no other effect on what comes.
+// trials and no other effect on what comes. With an earlier study a space has TUNE_PARAMETERS_MAX −
+// 1 parameters at most.
 void tune_change(tune_t *tune, const tune_space_t *space);
 
 // The model's parameters as they are now, TUNE_MODEL_MAX numbers at most; returns how many, 0:

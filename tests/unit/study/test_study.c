@@ -9,6 +9,7 @@
 #include "study/study.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -296,6 +297,16 @@ static void a_study_begins_with_an_earlier_one(void **state) {
         good(study_tell(study, trial, asked->point[4] + objective(study, trial, 10), &err));
     }
     json_decref(log);
+    char more[26][24];
+    const char *texts[26];
+    for (int i = 0; i < 26; i++) {
+        snprintf(more[i], sizeof more[i], "more%d=0..1=0.5", i % 100);
+        texts[i] = more[i];
+    }
+    assert_int_equal(study_change(study, texts, 26, &err), ERR_USAGE);
+    assert_non_null(strstr(err.message, "one too many"));
+    good(study_change(study, texts, 25, &err));
+    good(study_ask(study, "", &trial, &err));
     study_free(&study);
 }
 

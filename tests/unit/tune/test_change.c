@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -268,6 +269,25 @@ static void nothing_outside_is_repeated(void **state) {
     tune_free(&study.tune);
 }
 
+static double first_of_many(const double *x) {
+    return fabs(x[0] - 0.5);
+}
+
+static void the_largest_space_is_one(void **state) {
+    (void)state;
+    char texts[TUNE_PARAMETERS_MAX][32];
+    const char *all[TUNE_PARAMETERS_MAX];
+    for (int i = 0; i < TUNE_PARAMETERS_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "p%d=0..1=0.5", i);
+        all[i] = texts[i];
+    }
+    study_t study = begin(all, 2, (tune_config_t){.seed = 1});
+    run(&study, 6, first_of_many);
+    change(&study, all + 2, TUNE_PARAMETERS_MAX - 2);
+    run(&study, 2, first_of_many);
+    tune_free(&study.tune);
+}
+
 // ---- replay ----
 
 static void step(study_t *study, int i) {
@@ -323,6 +343,7 @@ int main(void) {
         cmocka_unit_test(pending_trials_go_on),
         cmocka_unit_test(a_change_is_no_time_to_stop),
         cmocka_unit_test(nothing_outside_is_repeated),
+        cmocka_unit_test(the_largest_space_is_one),
         cmocka_unit_test(a_replay_goes_on_bit_by_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
