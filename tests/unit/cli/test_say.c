@@ -47,6 +47,23 @@ static void json_texts_are_whole(void **state) {
     json_decref(odd);
 }
 
+static void json_numbers_are_exact(void **state) {
+    (void)state;
+    static const double numbers[] = {0.0014963647948132387, 1.0 / 3, 1e-300, 123456789.123456789};
+    json_t *list = json_array();
+    char out[1000];
+    capture_t capture;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_array_append_new(list, json_real(numbers[i]));
+    capture_begin(&capture, STDOUT_FILENO);
+    say_json(list);
+    capture_end(&capture, out, sizeof out);
+    json_t *read = json_loads(out, 0, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        assert_true(json_real_value(json_array_get(read, i)) == numbers[i]);
+    json_decref(read);
+}
+
 static void figures_are_short(void **state) {
     (void)state;
     static const struct {
@@ -182,6 +199,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_characters_are_shown),
         cmocka_unit_test(json_texts_are_whole),
+        cmocka_unit_test(json_numbers_are_exact),
         cmocka_unit_test(figures_are_short),
         cmocka_unit_test(exit_codes_follow_the_contract),
         cmocka_unit_test(errors_are_one_document),
