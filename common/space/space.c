@@ -266,8 +266,10 @@ static uint64_t times(uint64_t a, uint64_t b) {
     return product;
 }
 
+static uint64_t size_once(const tune_space_t *space, int i, uint64_t *known);
+
 // Values of parameter i, with all combinations of those that hang on it.
-static uint64_t size_below(const tune_space_t *space, int i) {
+static uint64_t size_below(const tune_space_t *space, int i, uint64_t *known) {
     const tune_parameter_t *p = &space->parameters[i];
     if (p->type == TUNE_FLOAT)
         return TUNE_POINTS_ENDLESS;
@@ -281,7 +283,7 @@ static uint64_t size_below(const tune_space_t *space, int i) {
         for (int j = 0; j < space->count; j++) {
             const tune_parameter_t *child = &space->parameters[j];
             if (child->conditional && child->parent == i && child->parent_choices >> choice & 1)
-                product = times(product, size_below(space, j));
+                product = times(product, size_once(space, j, known));
         }
         if (product == TUNE_POINTS_ENDLESS || (sum += product) >> 63)
             return TUNE_POINTS_ENDLESS;
@@ -289,11 +291,18 @@ static uint64_t size_below(const tune_space_t *space, int i) {
     return sum;
 }
 
+// What hangs on several words of a chain would else be counted anew for each: words ^ depth times.
+static uint64_t size_once(const tune_space_t *space, int i, uint64_t *known) {
+    if (known[i] == 0)
+        known[i] = size_below(space, i, known);
+    return known[i];
+}
+
 uint64_t tune_space_size(const tune_space_t *space) {
-    uint64_t product = 1;
+    uint64_t product = 1, known[TUNE_PARAMETERS_MAX] = {0}; // 0: not counted yet
     for (int i = 0; i < space->count; i++)
         if (!space->parameters[i].conditional)
-            product = times(product, size_below(space, i));
+            product = times(product, size_once(space, i, known));
     return product;
 }
 

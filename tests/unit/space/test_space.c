@@ -230,6 +230,28 @@ static void sizes(void **state) {
     assert_true(size_of(huge, 2) == 1000000000000000000u);
 }
 
+// Each hangs on all words of the one before: every parameter is counted once, or this never ends.
+static void sizes_of_deep_spaces(void **state) {
+    (void)state;
+    char texts[TUNE_PARAMETERS_MAX][96];
+    const char *list[TUNE_PARAMETERS_MAX];
+    for (int i = 0; i < TUNE_PARAMETERS_MAX; i++) {
+        int size = snprintf(texts[i], sizeof texts[i], "p%d={a,b}", i);
+        if (i > 0)
+            snprintf(texts[i] + size, sizeof texts[i] - (size_t)size, " if p%d=a|b", i - 1);
+        list[i] = texts[i];
+    }
+    assert_true(size_of(list, TUNE_PARAMETERS_MAX) == 1ull << TUNE_PARAMETERS_MAX);
+    for (int i = 0; i < TUNE_PARAMETERS_MAX; i++) {
+        const char *words = "a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p";
+        int size = snprintf(texts[i], sizeof texts[i], "p%d={a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p}", i);
+        if (i > 0)
+            snprintf(texts[i] + size, sizeof texts[i] - (size_t)size, " if p%d=%s", i - 1, words);
+    }
+    assert_true(size_of(list, 9) == 1ull << 36);
+    assert_true(size_of(list, TUNE_PARAMETERS_MAX) == TUNE_POINTS_ENDLESS);
+}
+
 static void the_cube_and_back(void **state) {
     (void)state;
     static const char *const texts[] = {"a=-5..10", "b=log:1e-5..1e-2", "c=int:8..11",
@@ -264,6 +286,7 @@ int main(void) {
         cmocka_unit_test(what_does_not_apply_rests),
         cmocka_unit_test(points_outside_are_told),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(sizes_of_deep_spaces),
         cmocka_unit_test(the_cube_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
