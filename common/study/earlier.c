@@ -157,7 +157,12 @@ err_code_t study_begin_with(study_t *study, const char *name, const study_t *fro
         if (json_dumpb(entry, NULL, 0, 0) > ENTRY_BYTES) {
             json_decref(entry);
             entry = NULL;
-            most -= most / 8;
+            most -= most / 8 + 1;
+            if (most == 0) {
+                err_set(err, ERR_INVALID, "its space leaves no room for a point in an entry of %d",
+                        ENTRY_BYTES);
+                code = err_remedy(err, "begin without it, or with one of fewer or shorter words");
+            }
         }
     }
     if (code == ERR_OK)

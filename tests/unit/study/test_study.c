@@ -364,6 +364,59 @@ static void long_studies_are_copied_in_part(void **state) {
     study_free(&study);
 }
 
+// Parameters of as many and as long words as there may be.
+static char *wordy_about(int parameters, const char *more) {
+    char words[TUNE_CHOICES_MAX * TUNE_NAME_SIZE], text[2 * sizeof words + 64];
+    json_t *about = json_loads(more, 0, NULL), *space = json_array();
+    for (int i = 0; i < TUNE_CHOICES_MAX; i++)
+        snprintf(words + (size_t)i * TUNE_NAME_SIZE, TUNE_NAME_SIZE + 1, "%c%046d|", 'a' + i, i);
+    words[sizeof words - 1] = 0;
+    for (int i = 0; i < parameters; i++) {
+        int size = snprintf(text, sizeof text, "p%d={%s}", i, words);
+        for (int at = 0; at < size; at++)
+            text[at] = text[at] == '|' ? ',' : text[at];
+        if (i > 0)
+            snprintf(text + size, sizeof text - (size_t)size, " if p0=%s", words);
+        json_array_append_new(space, json_string(text));
+    }
+    json_object_set_new(about, "space", space);
+    char *made = json_dumps(about, 0);
+    json_decref(about);
+    return made;
+}
+
+// A space that nearly fills an entry leaves room for a few points, or for none.
+static void wide_spaces_leave_few_points(void **state) {
+    (void)state;
+    for (int parameters = 28; parameters <= TUNE_PARAMETERS_MAX; parameters++) {
+        char *about = wordy_about(parameters, "{\"strategy\":\"random\"}"),
+             *later = wordy_about(parameters, "{\"warm_start\":\"wide\"}");
+        study_t *before = make(about), *study = make(later);
+        uint64_t trial;
+        size_t count;
+        for (int i = 0; i < 12; i++) {
+            good(study_ask(before, "", &trial, &err));
+            good(study_tell(before, trial, i, &err));
+        }
+        err_code_t code = study_begin_with(study, "wide", before, &err);
+        const json_t *const *entries = study_unsaved(study, &count);
+        if (code == ERR_OK) {
+            size_t points = json_array_size(json_object_get(entries[0], "points"));
+            assert_in_range(points, 1, 7);
+            assert_true(parameters < TUNE_PARAMETERS_MAX);
+        } else {
+            assert_int_equal(code, ERR_INVALID);
+            assert_non_null(strstr(err.message, "study wide: its space leaves no room"));
+            assert_int_equal(count, 0);
+            assert_true(parameters > 29);
+        }
+        study_free(&study);
+        study_free(&before);
+        free(later);
+        free(about);
+    }
+}
+
 static void what_is_said_twice_counts_once(void **state) {
     (void)state;
     study_t *study = make(ABOUT);
@@ -573,6 +626,7 @@ int main(void) {
         cmocka_unit_test(a_study_begins_with_an_earlier_one),
         cmocka_unit_test(what_an_earlier_study_cannot_be_is_named),
         cmocka_unit_test(long_studies_are_copied_in_part),
+        cmocka_unit_test(wide_spaces_leave_few_points),
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(what_cannot_win_is_stopped_and_guessed),
         cmocka_unit_test(what_may_yet_win_goes_on),
