@@ -322,7 +322,7 @@ double tune_parameter_encode(const tune_parameter_t *p, double value) {
     if (p->type == TUNE_CATEGORY)
         return (value + 0.5) / p->choice_count;
     scaled_ends(p, &lo, &hi);
-    return clamp(((p->log ? log(value) : value) - lo) / (hi - lo), 0, 1);
+    return clamp(((p->log ? log(fmax(value, 0)) : value) - lo) / (hi - lo), 0, 1);
 }
 
 double tune_parameter_place(const tune_parameter_t *p, double value) {

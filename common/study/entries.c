@@ -69,10 +69,10 @@ static err_code_t replay_ask(study_t *study, const json_t *entry, err_t *err) {
 
 static err_code_t replay_report(study_t *study, study_trial_t *trial, const json_t *entry,
                                 err_t *err) {
-    bool stop;
+    bool stop, logged = json_is_true(json_object_get(entry, "stop"));
     json_int_t step = json_integer_value(json_object_get(entry, "step"));
     return apply_report(study, trial, (uint64_t)step, entry_value(json_object_get(entry, "value")),
-                        &stop, err);
+                        &logged, &stop, err);
 }
 
 static const char *text_of(const json_t *entry, const char *key) {

@@ -18,12 +18,13 @@ static bool value_at(const study_trial_t *trial, uint64_t step, double *value) {
     return false;
 }
 
-// The newest report that says something.
-static const study_report_t *newest(const study_trial_t *trial) {
-    for (size_t i = trial->report_count; i > 0; i--)
-        if (isfinite(trial->reports[i - 1].value))
-            return &trial->reports[i - 1];
-    return NULL;
+// The report from furthest on that says something.
+static const study_report_t *furthest(const study_trial_t *trial) {
+    const study_report_t *report = NULL;
+    for (size_t i = 0; i < trial->report_count; i++)
+        if (isfinite(trial->reports[i].value) && (!report || trial->reports[i].step > report->step))
+            report = &trial->reports[i];
+    return report;
 }
 
 // By the newest trials that ended well. NULL: too few.
@@ -39,8 +40,12 @@ static tune_forecast_t *forecast_from(const study_t *study, uint64_t step) {
     return tune_forecast_new(study->tune, courses, count);
 }
 
-// Of the values that trials had at a step.
-static double variance_at(const study_t *study, uint64_t step) {
+double guess_doubt(double value) {
+    return fmax(value * value, 1e-12);
+}
+
+// Of the values that trials had at a step; of one alone, its doubt.
+static double variance_at(const study_t *study, uint64_t step, double alone) {
     double mean = 0, squares = 0, value;
     size_t n = 0;
     for (size_t i = 0; i < study->count; i++)
@@ -49,7 +54,7 @@ static double variance_at(const study_t *study, uint64_t step) {
             mean += off / (double)++n;
             squares += off * (value - mean);
         }
-    return n > 1 ? squares / (double)(n - 1) : 0;
+    return n > 1 && squares > 0 ? squares / (double)(n - 1) : guess_doubt(alone);
 }
 
 static bool best_value(const study_t *study, double *value) {
@@ -81,7 +86,7 @@ bool guess_may_win(const study_t *study, const study_trial_t *trial, uint64_t st
 
 err_code_t guess_value(study_t *study, const study_trial_t *trial, double *value, double *variance,
                        err_t *err) {
-    const study_report_t *report = newest(trial);
+    const study_report_t *report = furthest(trial);
     if (!report)
         return err_set(err, ERR_CONFLICT, "trial %llu has reported no value",
                        (unsigned long long)trial->number);
@@ -90,7 +95,7 @@ err_code_t guess_value(study_t *study, const study_trial_t *trial, double *value
     if (forecast)
         tune_forecast_at(forecast, trial->point, report->value, value, variance);
     else
-        *variance = variance_at(study, report->step);
+        *variance = variance_at(study, report->step, report->value);
     tune_forecast_free(&forecast);
     *value = behind_the_best(study, *value);
     return ERR_OK;
@@ -101,8 +106,8 @@ static void guess_step(study_t *study, uint64_t step) {
     tune_forecast_t *forecast = forecast_from(study, step);
     for (size_t i = 0; forecast && i < study->count; i++) {
         study_trial_t *trial = &study->trials[i];
-        const study_report_t *report = trial->state == STUDY_PRUNED ? newest(trial) : NULL;
-        if (!report || report->step != step || trial->variance == 0)
+        const study_report_t *report = trial->state == STUDY_PRUNED ? furthest(trial) : NULL;
+        if (!report || report->step != step)
             continue;
         tune_forecast_at(forecast, trial->point, report->value, &trial->value, &trial->variance);
         trial->value = behind_the_best(study, trial->value);
@@ -113,19 +118,25 @@ static void guess_step(study_t *study, uint64_t step) {
     tune_forecast_free(&forecast);
 }
 
+static int by_step(const void *a, const void *b) {
+    uint64_t i = *(const uint64_t *)a, j = *(const uint64_t *)b;
+    return (i > j) - (i < j);
+}
+
 void guess_again(study_t *study) {
     if (study->done > OFTEN && study->done % SELDOM != 0)
         return;
+    uint64_t *steps = mem_alloc((study->count + 1) * sizeof *steps);
+    size_t count = 0;
     for (size_t i = 0; i < study->count; i++) {
         const study_report_t *report =
-            study->trials[i].state == STUDY_PRUNED ? newest(&study->trials[i]) : NULL;
-        bool seen = false; // the step, in a trial before
-        for (size_t j = 0; report && j < i && !seen; j++) {
-            const study_report_t *other =
-                study->trials[j].state == STUDY_PRUNED ? newest(&study->trials[j]) : NULL;
-            seen = other && other->step == report->step;
-        }
-        if (report && !seen)
-            guess_step(study, report->step);
+            study->trials[i].state == STUDY_PRUNED ? furthest(&study->trials[i]) : NULL;
+        if (report)
+            steps[count++] = report->step;
     }
+    qsort(steps, count, sizeof *steps, by_step);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || steps[i] != steps[i - 1])
+            guess_step(study, steps[i]);
+    free(steps);
 }

@@ -154,7 +154,7 @@ err_code_t apply_asked(study_t *study, uint64_t number, const double *point, con
 }
 
 err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, double value,
-                        bool *stop, err_t *err) {
+                        const bool *logged, bool *stop, err_t *err) {
     if (step < 1 || step > STUDY_STEPS_MAX)
         return err_set(err, ERR_INVALID, "there is no step %llu", (unsigned long long)step);
     err_code_t code = ERR_OK;
@@ -163,10 +163,14 @@ err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, dou
         code = tune_prune_report(study->prune, trial->number, (int)step, value, stop, err);
     if (code)
         return code;
-    if (*stop && !trial->stop && guess_may_win(study, trial, step, value)) {
-        tune_prune_spare(study->prune, trial->number, (int)step);
-        *stop = false;
-    }
+    bool decided = *stop;
+    if (logged)
+        decided = *logged;
+    else if (*stop && !trial->stop)
+        decided = !guess_may_win(study, trial, step, value);
+    if (study->prune && decided != *stop)
+        tune_prune_overrule(study->prune, trial->number, (int)step, decided);
+    *stop = decided;
     if (*stop && !trial->stop) {
         trial->stop_step = step;
         tune_prune_standing(study->prune, trial->number, (int)step, &trial->stop_rank,
@@ -196,6 +200,8 @@ err_code_t apply_tell(study_t *study, study_trial_t *trial, double value, err_t 
 
 err_code_t apply_prune(study_t *study, study_trial_t *trial, double value, double variance,
                        err_t *err) {
+    if (!(variance > 0)) // a guess is never exact
+        variance = guess_doubt(value);
     err_code_t code = tune_tell(study->tune, trial->number, value, variance, err);
     if (code == ERR_OK) {
         trial->value = value;
@@ -350,7 +356,7 @@ err_code_t study_report(study_t *study, uint64_t number, uint64_t step, double v
         }
     if (trial->state != STUDY_RUNNING)
         return ended(trial, err);
-    code = apply_report(study, trial, step, value, stop, err);
+    code = apply_report(study, trial, step, value, NULL, stop, err);
     if (code == ERR_OK) {
         json_t *entry = entry_of("report", trial);
         json_object_set_new(entry, "step", json_integer((json_int_t)step));

@@ -32,8 +32,9 @@ double entry_value(const json_t *value); // null: NaN
 study_trial_t *study_find(study_t *study, uint64_t trial);
 err_code_t apply_asked(study_t *study, uint64_t trial, const double *point, const tune_why_t *why,
                        const char *key, bool replay, err_t *err);
+// logged: what was decided when the entry was written; NULL: it is decided now.
 err_code_t apply_report(study_t *study, study_trial_t *trial, uint64_t step, double value,
-                        bool *stop, err_t *err);
+                        const bool *logged, bool *stop, err_t *err);
 err_code_t apply_tell(study_t *study, study_trial_t *trial, double value, err_t *err);
 err_code_t apply_prune(study_t *study, study_trial_t *trial, double value, double variance,
                        err_t *err);
@@ -60,6 +61,7 @@ bool guess_may_win(const study_t *study, const study_trial_t *trial, uint64_t st
 // ERR_CONFLICT: the trial has reported nothing.
 err_code_t guess_value(study_t *study, const study_trial_t *trial, double *value, double *variance,
                        err_t *err);
+double guess_doubt(double value); // the variance of a guess of which nothing else is known
 void guess_again(study_t *study); // of all pruned trials, by what ended ones have shown since
 
 // --- params.c

@@ -53,6 +53,12 @@ void tune_free(tune_t **tune) {
 // ---- the record ----
 
 static trial_t *find(const tune_t *tune, uint64_t number) {
+    if (tune->count > 0) { // where it is if numbers go up by one
+        uint64_t back = tune->trials[tune->count - 1].number - number;
+        int i = back < (uint64_t)tune->count ? tune->count - 1 - (int)back : 0;
+        if (tune->trials[i].number == number)
+            return &tune->trials[i];
+    }
     for (int i = tune->count - 1; i >= 0; i--)
         if (tune->trials[i].number == number)
             return &tune->trials[i];
@@ -182,7 +188,18 @@ err_code_t tune_tell(tune_t *tune, uint64_t number, double value, double varianc
     return ERR_OK;
 }
 
+// What counted before the trials that the model has looked at is not asked for any more.
+static void forget_told(const tune_t *tune, trial_t *trial) {
+    int old = 0;
+    while (old + 1 < trial->told_count && trial->told[old + 1].ended <= tune->model.considered)
+        old++;
+    trial->told_count -= old;
+    memmove(trial->told, trial->told + old, sizeof *trial->told * (size_t)trial->told_count);
+}
+
 static void note_told(const tune_t *tune, trial_t *trial) {
+    if (trial->told)
+        forget_told(tune, trial);
     trial->told = mem_grow(trial->told, sizeof *trial->told * (size_t)(trial->told_count + 1));
     trial->told[trial->told_count++] = (told_t){tune->ended_count, trial->value, trial->variance};
 }
@@ -388,6 +405,10 @@ err_code_t tune_ask(tune_t *tune, uint64_t trial, double *point, tune_why_t *why
         *why = why_of(TUNE_EXHAUSTED);
         return ERR_OK;
     }
+    // A point that is none would make the study's log unreadable.
+    if (tune_space_contains(&tune->space, found, NULL) != ERR_OK)
+        return err_set(err, ERR_INTERNAL, "the suggestion for trial %llu lies outside of the space",
+                       (unsigned long long)trial);
     add(tune, trial, found, &reason);
     memcpy(point, found, sizeof *point * (size_t)tune->given);
     *why = reason;

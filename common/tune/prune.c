@@ -150,10 +150,10 @@ err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, dou
     return code;
 }
 
-void tune_prune_spare(tune_prune_t *prune, uint64_t trial, int epoch) {
-    for (size_t i = 0; i < prune->count; i++)
-        if (prune->reports[i].trial == trial && prune->reports[i].epoch == epoch)
-            prune->reports[i].stop = false;
+void tune_prune_overrule(tune_prune_t *prune, uint64_t trial, int epoch, bool stop) {
+    for (size_t i = prune->count; i > 0; i--)
+        if (prune->reports[i - 1].trial == trial && prune->reports[i - 1].epoch == epoch)
+            prune->reports[i - 1].stop = stop;
 }
 
 bool tune_prune_standing(const tune_prune_t *prune, uint64_t trial, int epoch, int *rank, int *of) {

@@ -45,8 +45,9 @@ bool tune_prune_looks(const tune_prune_t *prune, int epoch);
 // ERR_FULL: TUNE_PRUNE_REPORTS_MAX.
 err_code_t tune_prune_report(tune_prune_t *prune, uint64_t trial, int epoch, double value,
                              bool *stop, err_t *err);
-// What that report decided is taken back: the trial goes on to the next epoch that is looked at.
-void tune_prune_spare(tune_prune_t *prune, uint64_t trial, int epoch);
+// What a report decided, decided otherwise: a trial that goes on is looked at again at the next
+// such epoch. No effect if that report did not count.
+void tune_prune_overrule(tune_prune_t *prune, uint64_t trial, int epoch, bool stop);
 // How a report that counted stood among those that had come to its epoch by then (median rule: the
 // trial's best so far among the others' values there): `rank` of `of`, itself included, 1 the best.
 // False: no report of that trial and epoch counted.

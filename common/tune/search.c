@@ -104,7 +104,7 @@ static void pool_sort(const search_t *s, pool_t *pool) {
     scored_t *order = mem_alloc(sizeof *order * (size_t)(pool->count + 1));
     pool_t sorted;
     for (int i = 0; i < pool->count; i++)
-        order[i] = (scored_t){pool->score[i], i};
+        order[i] = (scored_t){isnan(pool->score[i]) ? -INFINITY : pool->score[i], i};
     qsort(order, (size_t)pool->count, sizeof *order, by_score);
     pool_init(&sorted, s->tune, pool->capacity);
     sorted.count = pool->count;

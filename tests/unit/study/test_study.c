@@ -503,6 +503,40 @@ static void what_may_yet_win_goes_on(void **state) {
     study_free(&study);
 }
 
+// What a log says was decided stands, whatever this version of the rules would say.
+static void a_stop_in_the_log_is_one(void **state) {
+    (void)state;
+    static const char *const entries[] = {
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"key\":\"\",\"why\":{\"kind\":"
+        "\"start\"}}",
+        "{\"do\":\"report\",\"trial\":1,\"step\":1,\"value\":0.3,\"stop\":true}",
+        "{\"do\":\"report\",\"trial\":1,\"step\":3,\"value\":0.2,\"stop\":true}"};
+    study_t *study = make("{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9}");
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        json_t *entry = json_loads(entries[i], 0, NULL);
+        good(study_replay(study, entry, &err));
+        json_decref(entry);
+    }
+    bool stop = false;
+    good(study_report(study, 1, 4, 0.1, &stop, &err));
+    assert_true(stop && study_trial(study, 1)->stop);
+    study_free(&study);
+}
+
+static void a_guess_rests_on_the_furthest_step_and_is_never_exact(void **state) {
+    (void)state;
+    study_t *study = make("{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9}");
+    static const double values[][2] = {{1, -50}, {3, 3}, {2, 100}};
+    uint64_t trial;
+    bool stop;
+    good(study_ask(study, "", &trial, &err));
+    for (int i = 0; i < 3; i++)
+        good(study_report(study, trial, (uint64_t)values[i][0], values[i][1], &stop, &err));
+    good(study_prune(study, trial, &err));
+    assert_true(study_trial(study, trial)->value == 3 && study_trial(study, trial)->variance >= 1);
+    study_free(&study);
+}
+
 static void a_stopped_study_asks_no_more_until_it_goes_on(void **state) {
     (void)state;
     study_t *study = make(ABOUT);
@@ -630,6 +664,8 @@ int main(void) {
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(what_cannot_win_is_stopped_and_guessed),
         cmocka_unit_test(what_may_yet_win_goes_on),
+        cmocka_unit_test(a_stop_in_the_log_is_one),
+        cmocka_unit_test(a_guess_rests_on_the_furthest_step_and_is_never_exact),
         cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
         cmocka_unit_test(finite_spaces_end),
         cmocka_unit_test(what_is_stopped_early_is_guessed_by_the_others),

@@ -210,6 +210,25 @@ static double index_of(const double *x) {
     return x[0];
 }
 
+// Nothing that was tried has a logarithm.
+static void from_below_zero_to_a_log_scale(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        study_t study = begin((const char *const[]){"z=-1..0.05", "k=int:-9..0"}, 2,
+                              (tune_config_t){.seed = seed});
+        for (int i = 0; i < 10; i++) {
+            const trial_t *trial = ask(&study);
+            ok(tune_tell(study.tune, study.count - 1, trial->point[0] + trial->point[1], 0, &err));
+        }
+        change(&study, (const char *const[]){"z=log:0.1..1", "k=logint:1..64"}, 2);
+        for (int i = 0; i < 4; i++) {
+            const trial_t *trial = ask(&study); // within the space, or it fails
+            ok(tune_tell(study.tune, study.count - 1, trial->point[0] + trial->point[1], 0, &err));
+        }
+        tune_free(&study.tune);
+    }
+}
+
 static void finite_spaces_are_counted_anew(void **state) {
     (void)state;
     static const char *const four[] = {"n=int:1..4"}, *const six[] = {"n=int:2..6"},
@@ -339,6 +358,7 @@ int main(void) {
         cmocka_unit_test(a_new_parameter_is_tuned),
         cmocka_unit_test(words_come_and_go),
         cmocka_unit_test(scales_change),
+        cmocka_unit_test(from_below_zero_to_a_log_scale),
         cmocka_unit_test(finite_spaces_are_counted_anew),
         cmocka_unit_test(pending_trials_go_on),
         cmocka_unit_test(a_change_is_no_time_to_stop),

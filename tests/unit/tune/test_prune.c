@@ -126,7 +126,7 @@ static void a_spared_trial_is_looked_at_again(void **state) {
         for (int epoch = 1; epoch <= 3; epoch += 2)
             report(prune, i, epoch, 0.1 * (double)i);
     assert_true(report(prune, 6, 1, 0.9));
-    tune_prune_spare(prune, 6, 1);
+    tune_prune_overrule(prune, 6, 1, false);
     assert_false(report(prune, 6, 1, 0.9)); // and stays spared
     assert_false(report(prune, 6, 2, 0.9));
     assert_true(report(prune, 6, 3, 0.9));
