@@ -32,6 +32,11 @@ static bool number_of(const json_t *about, const char *key, double fallback, dou
     return (!json || json_is_number(json)) && *value >= min && *value <= max;
 }
 
+static bool whole_of(const json_t *about, const char *key, double fallback, double min, double max,
+                     double *value) {
+    return number_of(about, key, fallback, min, max, value) && *value == floor(*value);
+}
+
 static err_code_t read_config(study_t *study, err_t *err) {
     static const char *const ways[] = {"minimise", "maximise"};
     static const char *const strategies[] = {"model", "sobol", "random"};
@@ -45,13 +50,14 @@ static err_code_t read_config(study_t *study, err_t *err) {
         return bad(err, "direction", "use minimise or maximise");
     if (strategy < 0)
         return bad(err, "strategy", "use model, sobol or random");
-    if (!number_of(about, "seed", 0, 0, 9007199254740992.0, &seed))
+    if (!whole_of(about, "seed", 0, 0, 9007199254740992.0, &seed))
         return bad(err, "seed", "give a whole number from 0 to 2^53");
-    if (!number_of(about, "start", 0, 0, STUDY_TRIALS_MAX, &start))
-        return bad(err, "start",
-                   "give the trials before there is a model, 0 for as many as needed");
-    if (!number_of(about, "trials", 0, 0, STUDY_TRIALS_MAX, &limit))
-        return bad(err, "trials", "give at most 10000, or 0 for no end");
+    if (!whole_of(about, "start", 0, 0, STUDY_TRIALS_MAX, &start))
+        return bad(
+            err, "start",
+            "give a whole number: the trials before there is a model, 0 for as many as needed");
+    if (!whole_of(about, "trials", 0, 0, STUDY_TRIALS_MAX, &limit))
+        return bad(err, "trials", "give a whole number, at most 10000, or 0 for no end");
     const json_t *warm = json_object_get(about, "warm_start");
     if (warm && json_string_length(warm) == 0)
         return bad(err, "warm_start", "give the name of an earlier study");
@@ -66,16 +72,30 @@ static err_code_t read_config(study_t *study, err_t *err) {
     return ERR_OK;
 }
 
+// Trials are stopped from step `first` on and before step `last`.
+static err_code_t check_steps(const tune_prune_config_t *config, err_t *err) {
+    if (config->last == 0)
+        return bad(err, "last", "give the last step that trials report: prune needs it");
+    if (config->first < config->last)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "the study's first, %d, is not below its last, %d: nothing is pruned",
+            config->first, config->last);
+    return err_remedy(err, "give a first below last, or prune none");
+}
+
 static err_code_t read_prune(study_t *study, err_t *err) {
     static const char *const rules[] = {"none", "asha", "median"};
-    int rule = word_of(study->about, "prune", rules, 3);
+    const json_t *about = study->about;
+    int rule = word_of(about, "prune", rules, 3);
     double first, last, eta;
     if (rule < 0)
         return bad(err, "prune", "use none, asha or median");
-    if (!number_of(study->about, "first", 1, 1, STUDY_STEPS_MAX, &first) ||
-        !number_of(study->about, "last", 0, 0, STUDY_STEPS_MAX, &last) ||
-        !number_of(study->about, "eta", 3, 2, 16, &eta))
-        return bad(err, "first, last or eta", "give steps from 1 on, and an eta from 2 to 16");
+    if (!whole_of(about, "first", 1, 1, STUDY_STEPS_MAX, &first))
+        return bad(err, "first", "give a whole number from 1 to 1000000");
+    if (!whole_of(about, "last", 0, 0, STUDY_STEPS_MAX, &last))
+        return bad(err, "last", "give a whole number from 1 to 1000000");
+    if (!whole_of(about, "eta", 3, 2, 16, &eta))
+        return bad(err, "eta", "give a whole number from 2 to 16");
     if (rule == 0)
         return ERR_OK;
     const tune_prune_config_t config = {.rule = rule == 1 ? TUNE_PRUNE_ASHA : TUNE_PRUNE_MEDIAN,
@@ -83,7 +103,8 @@ static err_code_t read_prune(study_t *study, err_t *err) {
                                         .first = (int)first,
                                         .last = (int)last,
                                         .maximise = study->config.maximise};
-    return tune_prune_new(&config, &study->prune, err);
+    err_code_t code = check_steps(&config, err);
+    return code ? code : tune_prune_new(&config, &study->prune, err);
 }
 
 err_code_t study_new(const json_t *about, study_t **out, err_t *err) {

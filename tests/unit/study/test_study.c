@@ -364,6 +364,25 @@ static void long_studies_are_copied_in_part(void **state) {
     study_free(&study);
 }
 
+static void fractions_are_no_whole_numbers(void **state) {
+    static const char *const keys[] = {"trials", "seed", "start", "first", "last", "eta"};
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        for (int rule = 0; rule < 2; rule++) {
+            json_t *about = json_pack("{s:[s], s:s, s:i}", "space", "lr=0..1", "prune",
+                                      rule ? "asha" : "none", "last", 9);
+            study_t *study = NULL;
+            json_object_set_new(about, keys[i], json_real(2.5));
+            assert_int_equal(study_new(about, &study, &err), ERR_USAGE);
+            if (!strstr(err.message, keys[i]) || !strstr(err.remedy, "whole number"))
+                fail_msg("%s: %s; %s", keys[i], err.message, err.remedy);
+            json_object_set_new(about, keys[i], json_real(3.0));
+            good(study_new(about, &study, &err));
+            study_free(&study);
+            json_decref(about);
+        }
+}
+
 // Parameters of as many and as long words as there may be.
 static char *wordy_about(int parameters, const char *more) {
     char words[TUNE_CHOICES_MAX * TUNE_NAME_SIZE], text[2 * sizeof words + 64];
@@ -613,6 +632,13 @@ static void bad_abouts_and_entries_are_named(void **state) {
         {"{\"space\":[\"lr=0..1\"],\"prune\":\"all\"}", "prune"},
         {"{\"space\":[\"lr=0..1\"],\"seed\":-1}", "seed"},
         {"{\"space\":[\"lr=0..1\"],\"trials\":1e9}", "trials"},
+        {"{\"space\":[\"lr=0..1\"],\"tolerance\":-1}", "tolerance"},
+        {"{\"space\":[\"lr=0..1\"],\"prune\":\"asha\"}", "last"},
+        {"{\"space\":[\"lr=0..1\"],\"prune\":\"median\",\"last\":0}", "last"},
+        {"{\"space\":[\"lr=0..1\"],\"prune\":\"asha\",\"last\":1}",
+         "first, 1, is not below its last, 1"},
+        {"{\"space\":[\"lr=0..1\"],\"prune\":\"median\",\"first\":9,\"last\":4}",
+         "first, 9, is not below its last, 4"},
         {"{\"space\":[\"lr=0..1\"],\"schema\":2}", "schema"}};
     static const char *const entries[] = {
         "{}",
@@ -670,6 +696,7 @@ int main(void) {
         cmocka_unit_test(finite_spaces_end),
         cmocka_unit_test(what_is_stopped_early_is_guessed_by_the_others),
         cmocka_unit_test(bad_abouts_and_entries_are_named),
+        cmocka_unit_test(fractions_are_no_whole_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
