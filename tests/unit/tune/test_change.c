@@ -210,21 +210,20 @@ static double index_of(const double *x) {
     return x[0];
 }
 
+static double below_zero(const double *x) {
+    return pow(x[1] + 0.6, 2) + 0.3 * fabs(log10(x[0]) + 2);
+}
+
 // Nothing that was tried has a logarithm.
 static void from_below_zero_to_a_log_scale(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 12; seed++) {
-        study_t study = begin((const char *const[]){"z=-1..0.05", "k=int:-9..0"}, 2,
-                              (tune_config_t){.seed = seed});
-        for (int i = 0; i < 10; i++) {
-            const trial_t *trial = ask(&study);
-            ok(tune_tell(study.tune, study.count - 1, trial->point[0] + trial->point[1], 0, &err));
-        }
-        change(&study, (const char *const[]){"z=log:0.1..1", "k=logint:1..64"}, 2);
-        for (int i = 0; i < 4; i++) {
-            const trial_t *trial = ask(&study); // within the space, or it fails
-            ok(tune_tell(study.tune, study.count - 1, trial->point[0] + trial->point[1], 0, &err));
-        }
+        study_t study =
+            begin((const char *const[]){"lr=log:1e-4..1", "z=-1..0.05", "o={sgd,adam,rms}"}, 3,
+                  (tune_config_t){.seed = seed});
+        run(&study, 20, below_zero);
+        change(&study, (const char *const[]){"z=log:0.1..1"}, 1);
+        run(&study, 4, below_zero); // each within the space, or it fails
         tune_free(&study.tune);
     }
 }
