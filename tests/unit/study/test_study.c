@@ -385,11 +385,11 @@ static void fractions_are_no_whole_numbers(void **state) {
 
 // Parameters of as many and as long words as there may be.
 static char *wordy_about(int parameters, const char *more) {
-    char words[TUNE_CHOICES_MAX * TUNE_NAME_SIZE], text[2 * sizeof words + 64];
+    char words[TUNE_CHOICES_MAX * TUNE_NAME_SIZE + 1], text[2 * sizeof words + 64];
     json_t *about = json_loads(more, 0, NULL), *space = json_array();
     for (int i = 0; i < TUNE_CHOICES_MAX; i++)
         snprintf(words + (size_t)i * TUNE_NAME_SIZE, TUNE_NAME_SIZE + 1, "%c%046d|", 'a' + i, i);
-    words[sizeof words - 1] = 0;
+    words[sizeof words - 2] = 0; // the last bar
     for (int i = 0; i < parameters; i++) {
         int size = snprintf(text, sizeof text, "p%d={%s}", i, words);
         for (int at = 0; at < size; at++)
