@@ -50,5 +50,9 @@ err_code_t cli_reference_exact(const char *text, const char *what, char name[PRO
 
 // An absolute path, malloc'ed, without asking the file system more than where we are.
 char *cli_absolute(const char *path);
+// Where a file goes that the user names: *to, malloc'ed, is absolute and no link, for a link stands
+// for the file that it names. ERR_USAGE: a folder, a device or whatever else is no file stands
+// there, and stays; or another error if its folder cannot be written. Known before anything comes.
+err_code_t cli_place(const char *out, char **to, err_t *err);
 
 #endif

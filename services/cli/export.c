@@ -3,28 +3,9 @@
 #include "onnx/onnx.h"
 #include "upload_impl.h"
 
-#include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-// What can be known before anything comes. A file that is there is replaced, once the new one is
-// whole; a folder or a device is not.
-static err_code_t check_place(const char *to, err_t *err) {
-    struct stat there;
-    char *copy = mem_dup(to);
-    bool good = access(dirname(copy), W_OK | X_OK) == 0;
-    if (!good)
-        err_set_errno(err, "cannot write %s", to);
-    free(copy);
-    if (good && stat(to, &there) == 0 && !S_ISREG(there.st_mode)) {
-        err_set(err, ERR_CONFLICT, "%s is there, and is no file", to);
-        good = false;
-    }
-    return good ? ERR_OK : err_remedy(err, "name another file with --out");
-}
 
 static err_code_t write_onnx(const model_t *model, uint64_t version, const char *to, size_t *size,
                              err_t *err) {
@@ -50,11 +31,8 @@ static err_code_t write_onnx(const model_t *model, uint64_t version, const char 
 static err_code_t export(cli_t *cli, const proto_model_info_t *info, const char *to, size_t *size,
                          err_t *err) {
     model_t *model = NULL;
-    err_code_t code = check_place(to, err);
-    if (code)
-        return code;
     char *beside = mem_format("%s.tmp-%ld", to, (long)getpid());
-    code = fetch_model(cli, info, beside, err);
+    err_code_t code = fetch_model(cli, info, beside, err);
     if (code == ERR_OK) {
         code = model_open(beside, info->digest, &model, err);
         if (code == ERR_OK)
@@ -75,8 +53,10 @@ err_code_t verb_export(cli_t *cli, int *exit_code, err_t *err) {
     if (code)
         return code;
     char *usual = mem_format("%s.onnx", info->name);
-    char *to = cli_absolute(out ? out : usual);
-    code = export(cli, info, to, &size, err);
+    char *to = NULL;
+    code = cli_place(out ? out : usual, &to, err);
+    if (code == ERR_OK)
+        code = export(cli, info, to, &size, err);
     if (code == ERR_OK && say_is_json())
         say_json(json_pack("{s:s, s:I, s:s, s:s, s:o, s:I}", "model", info->name, "version",
                            (json_int_t)info->version, "digest", info->digest, "format", "onnx",

@@ -179,8 +179,10 @@ static err_code_t fetch_table(cli_t *cli, json_t *document, err_t *err) {
     const char *digest = json_string_value(json_object_get(document, "digest"));
     if (!path || !digest || !blob_digest_valid(digest))
         return err_set(err, ERR_INTERNAL, "the job has named no table");
-    char *to = cli_absolute(call_text(&cli->call, "out"));
-    err_code_t code = fetch_file(cli, path, digest, to, err);
+    char *to = NULL;
+    err_code_t code = cli_place(call_text(&cli->call, "out"), &to, err);
+    if (code == ERR_OK)
+        code = fetch_file(cli, path, digest, to, err);
     if (code == ERR_OK)
         json_object_set_new(document, "out", say_json_text(to));
     else
@@ -198,20 +200,9 @@ static err_code_t check_out(cli_t *cli, err_t *err) {
     }
     if (!out)
         return ERR_OK;
-    struct stat info;
-    char *path = cli_absolute(out), *slash = strrchr(path, '/');
-    err_code_t code = ERR_OK;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        err_set(err, ERR_USAGE, "option --out: %s is a folder", path);
-        code = err_remedy(err, "give the path of a file: --out FILE.csv");
-    } else {
-        *slash = 0;
-        if (access(*path ? path : "/", W_OK | X_OK) != 0) {
-            err_set_errno(err, "option --out: cannot write to the folder %s", *path ? path : "/");
-            code = err_remedy(err, "make the folder, or give a file in one that can be written");
-        }
-    }
-    free(path);
+    char *to = NULL;
+    err_code_t code = cli_place(out, &to, err);
+    free(to);
     return code;
 }
 

@@ -66,12 +66,14 @@ static void put_csv(buf_t *out, const json_t *study) {
     json_decref(names);
 }
 
-static err_code_t write_out(const char *path, const buf_t *text, size_t trials, err_t *err) {
+// path: as it was given; to: where that is.
+static err_code_t write_out(const char *path, const char *to, const buf_t *text, size_t trials,
+                            err_t *err) {
     if (!path) {
         fwrite(text->data, 1, text->size, stdout);
         return ERR_OK;
     }
-    err_code_t code = fs_write(path, text->data, text->size, err);
+    err_code_t code = fs_write(to, text->data, text->size, err);
     if (code == ERR_OK && say_is_json())
         say_json(json_pack("{s:o, s:I}", "out", say_json_text(path), "trials", (json_int_t)trials));
     else if (code == ERR_OK)
@@ -83,10 +85,15 @@ err_code_t verb_study_export(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     const char *format = call_text(&cli->call, "format"), *path = call_text(&cli->call, "out");
     bool csv = !format || strcmp(format, "csv") == 0;
+    char *to = NULL;
     json_t *study = NULL;
-    err_code_t code = view_fetch(cli, cli->call.arguments[0], !csv || say_is_json(), &study, err);
-    if (code)
+    err_code_t code = path ? cli_place(path, &to, err) : ERR_OK;
+    if (code == ERR_OK)
+        code = view_fetch(cli, cli->call.arguments[0], !csv || say_is_json(), &study, err);
+    if (code) {
+        free(to);
         return code;
+    }
     if (!path && say_is_json()) { // one document, whatever the format
         say_json(study);
         return ERR_OK;
@@ -104,8 +111,9 @@ err_code_t verb_study_export(cli_t *cli, int *exit_code, err_t *err) {
     if (text.failed)
         code = err_set(err, ERR_TOO_LARGE, "the study has more than %u bytes", FILE_MAX);
     if (code == ERR_OK)
-        code = write_out(path, &text, json_array_size(json_object_get(study, "trials")), err);
+        code = write_out(path, to, &text, json_array_size(json_object_get(study, "trials")), err);
     buf_release(&text);
     json_decref(study);
+    free(to);
     return code;
 }

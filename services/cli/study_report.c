@@ -94,18 +94,20 @@ static err_code_t write_page(const char *path, const json_t *study, err_t *err) 
 err_code_t verb_study_report(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     const char *name = cli->call.arguments[0], *out = call_text(&cli->call, "out");
+    char *path = out ? mem_dup(out) : mem_format("%s.html", name), *to = NULL;
     json_t *study = NULL;
-    err_code_t code = view_fetch(cli, name, true, &study, err);
-    if (code)
-        return code;
-    char *path = out ? mem_dup(out) : mem_format("%s.html", name);
-    code = write_page(path, study, err);
+    err_code_t code = cli_place(path, &to, err);
+    if (code == ERR_OK)
+        code = view_fetch(cli, name, true, &study, err);
+    if (code == ERR_OK)
+        code = write_page(to, study, err);
     size_t trials = json_array_size(json_object_get(study, "trials"));
     if (code == ERR_OK && say_is_json())
         say_json(json_pack("{s:o, s:I}", "out", say_json_text(path), "trials", (json_int_t)trials));
     else if (code == ERR_OK)
         printf("%s shows the study %s, %zu trials\n", path, name, trials);
     free(path);
+    free(to);
     json_decref(study);
     return code;
 }

@@ -106,7 +106,7 @@ class Export(Far):
                      words=os.path.join(place, "no", "x.onnx"), remedy="--out")
         os.mkfifo(os.path.join(place, "fifo"))
         for odd in (place, os.path.join(place, "fifo")):
-            self.refused("export", "two", "--out", odd, code=1, name="CONFLICT", words=odd, remedy="--out")
+            self.refused("export", "two", "--out", odd, code=2, name="USAGE", words=odd, remedy="--out")
         self.assertEqual(os.listdir(place), ["fifo"])
 
     def test_interrupted(self):

@@ -192,6 +192,28 @@ class WhatItSays(Scene):
     def test_it_is_small_when_idle(self):
         self.assertLess(self.memory_kb("studies"), 10240)
 
+    def check_places(self, run):
+        """What is no file stays, and a link stands for the file that it names."""
+        there = {name: os.path.join(self.stack.home, name) for name in ("fifo", "folder", "file", "link", "nothing")}
+        os.mkfifo(there["fifo"])
+        os.mkdir(there["folder"])
+        os.symlink("file", there["link"])
+        os.symlink("nowhere", there["nothing"])
+        for verb, begin in (("export", "trial,state"), ("report", "<!doctype html>")):
+            for name, code, words in (("fifo", 2, "no file"), ("folder", 2, "is a folder"), ("nothing", 3, "is a link")):
+                kind = os.lstat(there[name]).st_mode
+                error = json.loads(run("study", verb, "mine", "--json", "--out", there[name], code=code))["error"]
+                self.assertIn(there[name], error["message"])
+                self.assertIn(words, error["message"])
+                self.assertIn("--out", error["remedy"])
+                self.assertEqual(os.lstat(there[name]).st_mode, kind)
+            with open(there["file"], "w", encoding="utf-8") as file:
+                file.write("old")
+            run("study", verb, "mine", "--out", there["link"])
+            self.assertTrue(os.path.islink(there["link"]))
+            with open(there["file"], encoding="utf-8") as file:
+                self.assertTrue(file.read().lower().startswith(begin))
+
     def test_the_command_line(self):
         self.create()
         for _ in range(8):
@@ -226,6 +248,7 @@ class WhatItSays(Scene):
         with open(path, encoding="utf-8") as file:
             self.assertEqual([trial["trial"] for trial in json.load(file)["trials"]], list(range(1, 10)))
         run("study", "export", "mine", "--format", "xml", code=2)
+        self.check_places(run)
         run("study", "rm", "mine")
         run("study", "show", "mine", code=3)
         self.refused("NOT_FOUND", "there is no study mine", "study.ask", {"study": "mine"})
