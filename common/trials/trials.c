@@ -70,25 +70,45 @@ static void make_apply(const tune_space_t *space, int i, double *point) {
     }
 }
 
+static err_code_t check_params(const json_t *about, const json_t *params, err_t *err) {
+    json_t *body = trials_training(about, params);
+    err_code_t code = trials_check_training(body, err);
+    json_decref(body);
+    if (code && err && !err->remedy[0])
+        err_remedy(err, "`inkling help train` lists what a training takes");
+    return code;
+}
+
+// What every training has: were it looked at with a parameter, that one would be blamed for it.
+static err_code_t check_fixed(const json_t *about, err_t *err) {
+    json_t *nothing = json_object();
+    err_code_t code = check_params(about, nothing, err);
+    if (code)
+        err_context(err, "tune");
+    json_decref(nothing);
+    return code;
+}
+
+// Alone, so that no other parameter's fault is taken for its own.
 static err_code_t check_value(const json_t *about, const tune_space_t *space, int i, double value,
                               err_t *err) {
+    const char *name = space->parameters[i].name;
     double point[TUNE_PARAMETERS_MAX];
     tune_space_defaults(space, point);
     make_apply(space, i, point);
     point[i] = value;
-    json_t *params = study_params(space, point), *body = trials_training(about, params);
-    err_code_t code = trials_check_training(body, err);
-    if (code) {
-        err_context(err, "tune: parameter %s", space->parameters[i].name);
-        err_remedy(err, "`inkling help train` lists what a training takes");
-    }
+    json_t *all = study_params(space, point), *params = json_object();
+    json_object_set(params, name, json_object_get(all, name));
+    err_code_t code = check_params(about, params, err);
+    if (code)
+        err_context(err, "tune: parameter %s", name);
     json_decref(params);
-    json_decref(body);
+    json_decref(all);
     return code;
 }
 
 err_code_t trials_check_space(const json_t *about, const tune_space_t *space, err_t *err) {
-    err_code_t code = ERR_OK;
+    err_code_t code = check_fixed(about, err);
     for (int i = 0; i < space->count && code == ERR_OK; i++) {
         const tune_parameter_t *p = &space->parameters[i];
         bool words = p->type == TUNE_CATEGORY;
