@@ -6,6 +6,7 @@
 
 #define ENTRIES_MAX   900000 // of a study's log, with a reserve
 #define ENTRIES_TRIAL 8      // of a trial beside those of its epochs
+#define EPOCHS_PRUNED 3      // of shorter trainings nothing is left that stopping one would save
 
 void plan_release(plan_t *plan) {
     json_decref(plan->train);
@@ -33,14 +34,31 @@ static json_t *space_texts(const proto_tune_t *body) {
     return space;
 }
 
+// The rule that a search has by default is left out where it is of no use; one that somebody chose
+// is not.
+static err_code_t choose_prune(child_t *child, plan_t *plan, err_t *err) {
+    proto_tune_t *body = &plan->body;
+    if (plan->epochs >= EPOCHS_PRUNED)
+        return ERR_OK;
+    if (strcmp(body->prune, "asha") == 0) {
+        child_log(child, "info", "trainings of fewer than %d epochs are not stopped early: no asha",
+                  EPOCHS_PRUNED);
+        body->prune = "none";
+    } else if (strcmp(body->prune, "median") == 0) {
+        err_set(err, ERR_INVALID, "tune: prune is median, but trainings have %llu epochs",
+                (unsigned long long)plan->epochs);
+        return err_remedy(err, "give them %d epochs or more, or use prune none", EPOCHS_PRUNED);
+    }
+    return ERR_OK;
+}
+
 static json_t *make_about(const plan_t *plan) {
     const proto_tune_t *body = &plan->body;
-    json_t *about =
-        json_pack("{s:i, s:o, s:s, s:I, s:s, s:s, s:I, s:I, s:f}", "schema", STUDY_SCHEMA, "space",
-                  space_texts(body), "direction", plan->accuracy ? "maximise" : "minimise", "seed",
-                  (json_int_t)body->seed, "strategy", body->strategy, "prune",
-                  plan->epochs > 2 ? body->prune : "none", "last", (json_int_t)plan->epochs,
-                  "trials", (json_int_t)body->trials, "tolerance", body->tolerance);
+    json_t *about = json_pack(
+        "{s:i, s:o, s:s, s:I, s:s, s:s, s:I, s:I, s:f}", "schema", STUDY_SCHEMA, "space",
+        space_texts(body), "direction", plan->accuracy ? "maximise" : "minimise", "seed",
+        (json_int_t)body->seed, "strategy", body->strategy, "prune", body->prune, "last",
+        (json_int_t)plan->epochs, "trials", (json_int_t)body->trials, "tolerance", body->tolerance);
     json_object_set_new(about, "dataset", json_string(body->dataset));
     json_object_set_new(about, "dataset_version", json_integer((json_int_t)body->dataset_version));
     json_object_set_new(about, "model", json_string(body->model));
@@ -82,6 +100,8 @@ err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t
     plan->accuracy = strcmp(body->objective, "val_accuracy") == 0;
     plan->epochs = epochs_of(plan->train);
     code = check_fixed(plan->train, err);
+    if (code == ERR_OK)
+        code = choose_prune(child, plan, err);
     if (code)
         return code;
     if (body->trials * (plan->epochs + ENTRIES_TRIAL) > ENTRIES_MAX) {

@@ -166,11 +166,17 @@ class Tune(unittest.TestCase):
             file.write("\nlr=log:0..1\n")
         self.assertIn(f"{path}, line 5: parameter lr", self.stack.ask(*words, code=2)["error"]["message"])
 
+    def test_what_cannot_be_stopped_early_is_said(self):
+        result = self.stack.ask("tune", "demo", "--trials", 1, "--model", "short", *SMALL, "--epochs", 2)
+        self.assertIn("are not stopped early: no asha", self.stack.run("job", "logs", result["job"])[1])
+        self.assertNotIn("early", self.stack.run("job", "logs", self.undisturbed["job"])[1])
+
     def test_bad_input_is_named(self):
         for words, culprit in ((("--param", "lrr=0..1"), "lrr"), (("--param", "lr=log:0..1"), "lr"),
                                (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "augment"),
                                (("--train", '{"dataset": "other"}'), "dataset"), (("--param", "dataset={a,b}"), "dataset"),
-                               (("--train", '{"wdith": 3}'), "wdith")):
+                               (("--train", '{"wdith": 3}'), "tune: the kind train has no parameter 'wdith'"),
+                               (("--prune", "median", "--epochs", 2), "prune is median")):
             error = self.stack.ask("tune", "demo", "--trials", 2, *words, code=1)["error"]
             self.assertIn(culprit, error["message"], words)
         for words, culprit in ((("--budget", "soon"), "soon"), (("--train", "["), "--train"), (("--trials", 0), "trials"),
