@@ -148,6 +148,12 @@ static void show(book_t *book, request_t *request, proto_arena_t *arena) {
 // --- Deeds
 // ----------------------------------------------------------------------------------------
 
+static const char *conflict_word(const study_t *study) {
+    if (study_wants_earlier(study))
+        return "unmade";
+    return study_stopped(study) ? "stopped" : "full";
+}
+
 // The word that a program may go by stands before the sentence.
 static err_code_t ask(book_t *book, request_t *request, proto_arena_t *arena, err_t *err) {
     uint64_t number;
@@ -155,7 +161,7 @@ static err_code_t ask(book_t *book, request_t *request, proto_arena_t *arena, er
     if (code == ERR_NOT_FOUND)
         err_context(err, "exhausted");
     else if (code == ERR_CONFLICT)
-        err_context(err, study_stopped(book->study) ? "stopped" : "full");
+        err_context(err, "%s", conflict_word(book->study));
     else if (code == ERR_OK)
         answer_trial(book->study, number, request, arena);
     return code;

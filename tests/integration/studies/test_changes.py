@@ -178,7 +178,7 @@ class WarmStarts(Scene):
         # Made, but killed before its first entry was stored: as a stranger would find it.
         about = self.view("calm")["about"]
         self.connect(self.stack.dispatcher).ask("study.open", {"study": "half", "about": about})
-        self.refused("CONFLICT", "not made yet", "study.ask", {"study": "half"})
+        self.refused("CONFLICT", "unmade: the study is not made yet", "study.ask", {"study": "half"})
         self.make("half")
         self.assertEqual(self.trials("half", 6), calm)
         for n in range(6):
