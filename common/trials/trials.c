@@ -1,6 +1,7 @@
 #include "trials/trials.h"
 
 #include "proto/json.h"
+#include "training/options.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +32,10 @@ static err_code_t read_training(const json_t *body, proto_arena_t *arena, proto_
 err_code_t trials_check_training(const json_t *body, err_t *err) {
     proto_arena_t *arena = proto_arena_new();
     proto_train_t train;
+    options_t options;
     err_code_t code = read_training(body, arena, &train, err);
+    if (code == ERR_OK)
+        code = options_read(&train, &options, err);
     proto_arena_destroy(&arena);
     return code;
 }

@@ -6,7 +6,7 @@
 #ifndef INKLING_TRAINER_AUGMENT_H
 #define INKLING_TRAINER_AUGMENT_H
 
-#include "trainer/options.h"
+#include "training/options.h"
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 #include "lookup.h"
 
 #include "base/fs.h"
-#include "trainer/options.h"
+#include "training/options.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #ifndef INKLING_TRAINER_SCHEDULE_H
 #define INKLING_TRAINER_SCHEDULE_H
 
-#include "trainer/options.h"
+#include "training/options.h"
 
 // step < steps: of the whole job as asked for, early stopping apart.
 double schedule_lr(schedule_t schedule, double lr, uint64_t step, uint64_t steps);

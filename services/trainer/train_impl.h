@@ -5,8 +5,8 @@
 
 #include "inference.h"
 #include "lookup.h"
-#include "trainer/options.h"
 #include "trainer/writer.h"
+#include "training/options.h"
 
 #define TRAIN_ESTIMATE_IMAGES 256 // batch-norm's statistics are re-estimated over
 

@@ -173,7 +173,7 @@ class Tune(unittest.TestCase):
 
     def test_bad_input_is_named(self):
         for words, culprit in ((("--param", "lrr=0..1"), "lrr"), (("--param", "lr=log:0..1"), "lr"),
-                               (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "augment"),
+                               (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "tune: parameter augment: augment is 'twist'"),
                                (("--train", '{"dataset": "other"}'), "dataset"), (("--param", "dataset={a,b}"), "dataset"),
                                (("--train", '{"wdith": 3}'), "tune: the kind train has no parameter 'wdith'"),
                                (("--prune", "median", "--epochs", 2), "prune is median")):

@@ -133,7 +133,7 @@ static void test_refusals(void **state) {
         {"train", "{" TOY_TRAIN ", \"init\": \"ghost@3\"}", ERR_NOT_FOUND, ""},
         {"train", "{" TOY_TRAIN ", \"init\": \"ghost@x\"}", ERR_INVALID, "NAME@VERSION"},
         {"train", "{\"dataset\": \"toy\", \"depth\": 6}", ERR_INVALID, ""},
-        {"train", "{\"dataset\": \"toy\", \"backend\": \"abacus\"}", ERR_UNSUPPORTED, "ref"},
+        {"train", "{\"dataset\": \"toy\", \"backend\": \"abacus\"}", ERR_INVALID, "ref"},
         {"evaluate", "{\"model\": \"ghost\", \"dataset\": \"toy\"}", ERR_NOT_FOUND, ""},
         {"evaluate", "{\"model\": \"ghost\", \"dataset\": \"toy\", \"split\": \"x\"}", ERR_INVALID,
          "train, val, test or all"},

@@ -1,4 +1,4 @@
-#include "trainer/options.h"
+#include "training/options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,6 +23,24 @@ static err_code_t read_schedule(const char *word, schedule_t *schedule, err_t *e
             return ERR_OK;
         }
     return unknown("schedule", word, "constant, cosine or step", err);
+}
+
+// The engine reads these words itself, and a build may lack a backend: here they are only looked
+// at.
+static err_code_t check_word(const char *field, const char *value, const char *const *words,
+                             const char *known, err_t *err) {
+    for (; *words; words++)
+        if (strcmp(value, *words) == 0)
+            return ERR_OK;
+    return unknown(field, value, known, err);
+}
+
+static err_code_t check_engine(const proto_train_t *body, err_t *err) {
+    static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+    static const char *const backends[] = {"auto", "cpu", "ref", NULL};
+    err_code_t code =
+        check_word("precision", body->precision, precisions, "auto, fp32 or bf16", err);
+    return code ? code : check_word("backend", body->backend, backends, "auto, cpu or ref", err);
 }
 
 // One of two words.
@@ -105,5 +123,7 @@ err_code_t options_read(const proto_train_t *body, options_t *options, err_t *er
     if (code == ERR_OK)
         code = read_choice("bn_stats", body->bn_stats, "moving", "estimate", &options->estimate_bn,
                            err);
+    if (code == ERR_OK)
+        code = check_engine(body, err);
     return code;
 }

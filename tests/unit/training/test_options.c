@@ -1,5 +1,5 @@
 // Is what a train job asks for understood, and what cannot be meant refused by name?
-#include "trainer/options.h"
+#include "training/options.h"
 
 #include "proto/json.h"
 
@@ -36,6 +36,8 @@ static void test_words(void **state) {
     train.augment = "shift,flip";
     train.class_weights = "auto";
     train.bn_stats = "moving";
+    train.precision = "bf16";
+    train.backend = "ref";
     train.patience = 3;
     train.seed = 1ull << 52;
     assert_int_equal(options_read(&train, &options, NULL), ERR_OK);
@@ -77,6 +79,12 @@ static void test_refusals(void **state) {
     train = body();
     train.bn_stats = "estimated";
     expect_refusal(&train, "bn_stats", "estimate");
+    train = body();
+    train.precision = "fp64";
+    expect_refusal(&train, "precision", "bf16");
+    train = body();
+    train.backend = "cuda";
+    expect_refusal(&train, "backend", "auto, cpu or ref");
 }
 
 // The ranges of the declaration hold here as well: a job may come from anybody.

@@ -1,6 +1,7 @@
-// What a train job asks for, checked and in the engine's terms.
-#ifndef INKLING_TRAINER_OPTIONS_H
-#define INKLING_TRAINER_OPTIONS_H
+// What a train job asks for, checked and in the engine's terms. Of precision and backend only the
+// words: what they come to is the engine's.
+#ifndef INKLING_TRAINING_OPTIONS_H
+#define INKLING_TRAINING_OPTIONS_H
 
 #include "base/err.h"
 #include "proto/messages.h"
