@@ -54,7 +54,7 @@ json_t *trials_had(const json_t *about, const char *name) {
     return had;
 }
 
-err_code_t trials_check_owned(const char *name, err_t *err) {
+static err_code_t check_owned(const char *name, err_t *err) {
     static const char *const owned[] = {"dataset", "dataset_version", "model", "promote"};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         if (strcmp(owned[i], name) == 0) {
@@ -62,6 +62,17 @@ err_code_t trials_check_owned(const char *name, err_t *err) {
             return err_remedy(err, "leave it out: the search says what it is");
         }
     return ERR_OK;
+}
+
+err_code_t trials_check_train(const json_t *train, err_t *err) {
+    const char *name;
+    json_t *value;
+    err_code_t code = ERR_OK;
+    json_object_foreach((json_t *)(uintptr_t)train, name, value) {
+        if (code == ERR_OK)
+            code = check_owned(name, err);
+    }
+    return code;
 }
 
 // Words that it depends on are chosen, so that it applies.
@@ -116,7 +127,7 @@ err_code_t trials_check_space(const json_t *about, const tune_space_t *space, er
     for (int i = 0; i < space->count && code == ERR_OK; i++) {
         const tune_parameter_t *p = &space->parameters[i];
         bool words = p->type == TUNE_CATEGORY;
-        code = trials_check_owned(p->name, err);
+        code = check_owned(p->name, err);
         int count = words ? p->choice_count : 2;
         for (int k = 0; k < count && code == ERR_OK; k++)
             code = check_value(about, space, i, words ? k : k ? p->hi : p->lo, err);

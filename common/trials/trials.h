@@ -13,8 +13,8 @@ bool trials_train(const json_t *about);
 json_t *trials_training(const json_t *about, const json_t *params);
 // Is it a body that a training takes, by its declaration and by the words that it knows?
 err_code_t trials_check_training(const json_t *body, err_t *err);
-// ERR_INVALID: it is the search that chooses this of a training.
-err_code_t trials_check_owned(const char *name, err_t *err);
+// ERR_INVALID: of what every training is to have, the search chooses one by itself.
+err_code_t trials_check_train(const json_t *train, err_t *err);
 // What every training has, the ends of every range, and every word are tried on what `train` says
 // of its parameters, each by itself. ERR_INVALID names the one at fault.
 err_code_t trials_check_space(const json_t *about, const tune_space_t *space, err_t *err);

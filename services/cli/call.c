@@ -115,11 +115,16 @@ static char *next_part(char **rest) {
 static err_code_t read_list(const given_t *given, json_t *old, json_t **value, err_t *err) {
     json_t *list = old ? json_incref(old) : json_array();
     char *copy = mem_dup(given->value), *rest = copy, *part;
+    size_t before = json_array_size(list);
     err_code_t code = ERR_OK;
     while (code == ERR_OK && (part = next_part(&rest)) != NULL)
         if (*part && json_array_append_new(list, json_string(part)) != 0)
             code = err_set(err, ERR_USAGE, "option %s: its value is no UTF-8 text", given->name);
     free(copy);
+    if (code == ERR_OK && json_array_size(list) == before) {
+        err_set(err, ERR_USAGE, "option %s: its value is empty", given->name);
+        code = err_remedy(err, "leave it out, or give: %s", given->option->field->doc);
+    }
     if (code == ERR_OK && (double)json_array_size(list) > given->option->field->max)
         code = err_set(err, ERR_USAGE, "option %s: more than %.0f entries", given->name,
                        given->option->field->max);

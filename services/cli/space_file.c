@@ -1,4 +1,4 @@
-// --space: what a search may choose, from a file.
+// --space and --param: what a search may choose, from a file or from the command line.
 #include "space_file_impl.h"
 
 #include "base/fs.h"
@@ -105,7 +105,7 @@ static err_code_t check(const definitions_t *all, err_t *err) {
     else if (code && refused < all->count)
         err_context(err, "%s, line %zu", all->path, all->lines[refused]);
     else if (code)
-        err_context(err, "%s", all->path);
+        err_context(err, "%s", all->path ? all->path : "option --param");
     free(space);
     return code;
 }
@@ -128,10 +128,10 @@ static err_code_t read_text(const char *path, char **text, err_t *err) {
 err_code_t space_file_body(const cli_t *cli, json_t *body, err_t *err) {
     definitions_t all = {.path = call_text(&cli->call, "space")};
     char *text = NULL;
-    if (!all.path)
+    if (!all.path && !json_object_get(body, "param"))
         return ERR_OK;
-    err_code_t code = read_text(all.path, &text, err);
-    if (code == ERR_OK)
+    err_code_t code = all.path ? read_text(all.path, &text, err) : ERR_OK;
+    if (code == ERR_OK && text)
         code = read_lines(&all, text, err);
     if (code == ERR_OK)
         code = read_options(&all, json_object_get(body, "param"), err);

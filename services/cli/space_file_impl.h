@@ -6,7 +6,8 @@
 #include "cli_impl.h"
 
 // Puts the definitions of the file that --space names into the body, if it was given; those of
-// --param replace them by name, or come behind. ERR_USAGE names file and line.
+// --param replace them by name, or come behind. ERR_USAGE: together they are no space; names file
+// and line, or the option.
 err_code_t space_file_body(const cli_t *cli, json_t *body, err_t *err);
 
 #endif

@@ -2,6 +2,8 @@
 #include "enqueue_impl.h"
 #include "space_file_impl.h"
 
+#include "trials/trials.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +51,40 @@ static err_code_t budget_body(const cli_t *cli, json_t *body, err_t *err) {
     return err_remedy(err, "write 90s, 30m, 2h or 1d");
 }
 
+// --- Its space
+// --------------------------------------------------------------------------------------
+
+static err_code_t parse_space(const json_t *body, tune_space_t *space, err_t *err) {
+    const json_t *params = json_object_get(body, "param");
+    const char *texts[TUNE_PARAMETERS_MAX];
+    size_t count = json_array_size(params);
+    ERR_ASSERT(count <= TUNE_PARAMETERS_MAX); // by the option's declaration
+    for (size_t i = 0; i < count; i++)
+        texts[i] = json_string_value(json_array_get(params, i));
+    *space = (tune_space_t){.count = 0};
+    return count == 0 ? ERR_OK : tune_space_parse(texts, count, space, err);
+}
+
+// As the search itself will check it: a slip is told at once, not by a failed job.
+static err_code_t check_trials(const json_t *body, const json_t *train, err_t *err) {
+    tune_space_t *space = mem_zero(1, sizeof *space);
+    json_t *about = json_object(), *dataset = json_object_get(body, "dataset"),
+           *model = json_object_get(body, "model"),
+           *version = json_object_get(body, "dataset_version");
+    json_object_set(about, "dataset", dataset);
+    json_object_set(about, "model", model ? model : dataset);
+    json_object_set_new(about, "dataset_version", version ? json_incref(version) : json_integer(0));
+    json_object_set(about, "train", (json_t *)(uintptr_t)train);
+    err_code_t code = trials_check_train(train, err);
+    if (code == ERR_OK)
+        code = parse_space(body, space, err);
+    if (code == ERR_OK)
+        code = trials_check_space(about, space, err);
+    json_decref(about);
+    free(space);
+    return code;
+}
+
 // --- Its end
 // --------------------------------------------------------------------------------------
 
@@ -74,6 +110,9 @@ err_code_t verb_tune(cli_t *cli, int *exit_code, err_t *err) {
     if (code == ERR_OK)
         code = train_body(cli, &train, err);
     if (code == ERR_OK)
-        json_object_set_new(body, "train", train);
+        code = check_trials(body, train, err);
+    if (code == ERR_OK)
+        json_object_set(body, "train", train);
+    json_decref(train);
     return code ? code : enqueue(cli, "tune", body, finish_tune, exit_code, err);
 }

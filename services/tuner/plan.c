@@ -13,17 +13,6 @@ void plan_release(plan_t *plan) {
     json_decref(plan->about);
 }
 
-static err_code_t check_fixed(const json_t *train, err_t *err) {
-    const char *name;
-    json_t *value;
-    err_code_t code = ERR_OK;
-    json_object_foreach((json_t *)(uintptr_t)train, name, value) {
-        if (code == ERR_OK)
-            code = trials_check_owned(name, err);
-    }
-    return code;
-}
-
 static json_t *space_texts(const proto_tune_t *body) {
     json_t *space = json_array();
     for (size_t i = 0; i < body->param.count; i++)
@@ -99,7 +88,7 @@ err_code_t plan_read(child_t *child, const child_job_t *job, plan_t *plan, err_t
         plan->train = json_object();
     plan->accuracy = strcmp(body->objective, "val_accuracy") == 0;
     plan->epochs = epochs_of(plan->train);
-    code = check_fixed(plan->train, err);
+    code = trials_check_train(plan->train, err);
     if (code == ERR_OK)
         code = choose_prune(child, plan, err);
     if (code)

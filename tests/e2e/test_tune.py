@@ -1,5 +1,6 @@
 """inkling tune: a search over trainings in the same queue, the same whatever is killed in between."""
 
+import json
 import os
 import re
 import signal
@@ -173,13 +174,23 @@ class Tune(unittest.TestCase):
 
     def test_bad_input_is_named(self):
         for words, culprit in ((("--param", "lrr=0..1"), "lrr"), (("--param", "lr=log:0..1"), "lr"),
-                               (("--param", "lr=0.1..0.1"), "lr"), (("--param", "augment={none,twist}"), "tune: parameter augment: augment is 'twist'"),
+                               (("--param", "lr=0.1..0.1"), "lr"), (("--param", "dropout=0..1.5"), "dropout"),
+                               (("--param", "augment={none,twist}"), "tune: parameter augment: augment is 'twist'"),
                                (("--train", '{"dataset": "other"}'), "dataset"), (("--param", "dataset={a,b}"), "dataset"),
-                               (("--train", '{"wdith": 3}'), "tune: the kind train has no parameter 'wdith'"),
-                               (("--prune", "median", "--epochs", 2), "prune is median")):
-            error = self.stack.ask("tune", "demo", "--trials", 2, *words, code=1)["error"]
+                               (("--train", '{"wdith": 3}'), "tune: the kind train has no parameter 'wdith'")):
+            before = self.stack.ask("jobs")
+            error = self.stack.ask("tune", "demo", "--trials", 2, *words, code=2)["error"]
             self.assertIn(culprit, error["message"], words)
+            self.assertTrue(error["remedy"], words)
+            self.assertEqual(self.stack.ask("jobs"), before)
+        # A search that comes by another way checks the same by itself.
+        for more, culprit in (({"param": ["lrr=0..1"]}, "lrr"), ({"param": ["augment={none,twist}"]}, "augment"),
+                              ({"train": {"dataset": "other"}}, "dataset"), ({"train": {"wdith": 3}}, "wdith"),
+                              ({"prune": "median", "train": {"epochs": 2}}, "prune is median")):
+            error = self.stack.ask("submit", "tune", json.dumps({"dataset": "demo", **more}), code=1)["error"]
+            self.assertIn(culprit, error["message"], more)
         for words, culprit in ((("--budget", "soon"), "soon"), (("--train", "["), "--train"), (("--trials", 0), "trials"),
+                               (("--param", ""), "--param"), (("--param", "lr=0..1,lr=0..2"), "lr is there twice"),
                                (("--objective", "luck"), "objective")):
             error = self.stack.ask("tune", "demo", *words, code=2)["error"]
             self.assertIn(culprit, error["message"], words)

@@ -23,13 +23,8 @@ static void write_file(const char *text, size_t size) {
         fail_msg("%s", err.message);
 }
 
-// A command line of `inkling tune demo --space FILE` and then these words, in twos.
-static err_code_t read_space(const char *const *words, char **params, err_t *err) {
-    char *argv[16] = {"inkling", "tune", "demo", "--space", path};
-    int argc = 5;
+static err_code_t read_call(int argc, char **argv, char **params, err_t *err) {
     cli_t cli = {.has_key = false};
-    for (; words && *words; words++)
-        argv[argc++] = (char *)(uintptr_t)*words;
     err_code_t code = call_parse(argc, argv, &cli.call, err);
     if (code == ERR_OK)
         code = space_file_body(&cli, cli.call.message, err);
@@ -37,6 +32,15 @@ static err_code_t read_space(const char *const *words, char **params, err_t *err
         *params = json_dumps(json_object_get(cli.call.message, "param"), 0);
     call_release(&cli.call);
     return code;
+}
+
+// A command line of `inkling tune demo --space FILE` and then these words, in twos.
+static err_code_t read_space(const char *const *words, char **params, err_t *err) {
+    char *argv[16] = {"inkling", "tune", "demo", "--space", path};
+    int argc = 5;
+    for (; words && *words; words++)
+        argv[argc++] = (char *)(uintptr_t)*words;
+    return read_call(argc, argv, params, err);
 }
 
 static void expect(const char *text, const char *const *words, const char *wanted) {
@@ -95,6 +99,31 @@ static void errors_name_file_and_line(void **state) {
     expect_refused(many, NULL, "%s: more than the 32 parameters");
 }
 
+static void options_alone_are_a_space(void **state) {
+    (void)state;
+    static const struct {
+        const char *words[5], *message;
+    } refused[] = {
+        {{"--param", "lr=2..1"}, "option --param: parameter lr: the range 2..1 is empty"},
+        {{"--param", "m=0..1 if kind=a"}, "option --param: parameter m depends on"},
+        {{"--param", "x=0..1", "--param", "x=0..2"}, "option --param: parameter x is there twice"},
+        {{"--param", "a=1"}, "option --param: no parameter can vary"},
+        {{"--param", ""}, "option --param: its value is empty"},
+        {{"--param", "x=0..1", "--param", ","}, "option --param: its value is empty"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char *argv[16] = {"inkling", "tune", "demo"}, *params = NULL;
+        int argc = 3;
+        err_t err;
+        for (; refused[i].words[argc - 3]; argc++)
+            argv[argc] = (char *)(uintptr_t)refused[i].words[argc - 3];
+        assert_int_equal(read_call(argc, argv, &params, &err), ERR_USAGE);
+        if (strncmp(err.message, refused[i].message, strlen(refused[i].message)) != 0 ||
+            !err.remedy[0])
+            fail_msg("%s; %s", err.message, err.remedy);
+    }
+}
+
 static void what_is_no_text_is_refused(void **state) {
     (void)state;
     err_t err;
@@ -111,9 +140,8 @@ static void what_is_no_text_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_are_definitions),
-        cmocka_unit_test(options_go_before_lines),
-        cmocka_unit_test(errors_name_file_and_line),
+        cmocka_unit_test(lines_are_definitions),      cmocka_unit_test(options_go_before_lines),
+        cmocka_unit_test(errors_name_file_and_line),  cmocka_unit_test(options_alone_are_a_space),
         cmocka_unit_test(what_is_no_text_is_refused),
     };
     snprintf(path, sizeof path, "/tmp/inkling-space-%d", (int)getpid());
