@@ -32,11 +32,6 @@ static bool number_of(const json_t *about, const char *key, double fallback, dou
     return (!json || json_is_number(json)) && *value >= min && *value <= max;
 }
 
-static bool whole_of(const json_t *about, const char *key, double fallback, double min, double max,
-                     double *value) {
-    return number_of(about, key, fallback, min, max, value) && *value == floor(*value);
-}
-
 static err_code_t read_config(study_t *study, err_t *err) {
     static const char *const ways[] = {"minimise", "maximise"};
     static const char *const strategies[] = {"model", "sobol", "random"};
@@ -50,13 +45,13 @@ static err_code_t read_config(study_t *study, err_t *err) {
         return bad(err, "direction", "use minimise or maximise");
     if (strategy < 0)
         return bad(err, "strategy", "use model, sobol or random");
-    if (!whole_of(about, "seed", 0, 0, 9007199254740992.0, &seed))
+    if (!number_of(about, "seed", 0, 0, 9007199254740992.0, &seed))
         return bad(err, "seed", "give a whole number from 0 to 2^53");
-    if (!whole_of(about, "start", 0, 0, STUDY_TRIALS_MAX, &start))
+    if (!number_of(about, "start", 0, 0, STUDY_TRIALS_MAX, &start))
         return bad(
             err, "start",
             "give a whole number: the trials before there is a model, 0 for as many as needed");
-    if (!whole_of(about, "trials", 0, 0, STUDY_TRIALS_MAX, &limit))
+    if (!number_of(about, "trials", 0, 0, STUDY_TRIALS_MAX, &limit))
         return bad(err, "trials", "give a whole number, at most 10000, or 0 for no end");
     const json_t *warm = json_object_get(about, "warm_start");
     if (warm && json_string_length(warm) == 0)
@@ -72,17 +67,6 @@ static err_code_t read_config(study_t *study, err_t *err) {
     return ERR_OK;
 }
 
-// Trials are stopped from step `first` on and before step `last`.
-static err_code_t check_steps(const tune_prune_config_t *config, err_t *err) {
-    if (config->last == 0)
-        return bad(err, "last", "give the last step that trials report: prune needs it");
-    if (config->first < config->last)
-        return ERR_OK;
-    err_set(err, ERR_USAGE, "the study's first, %d, is not below its last, %d: nothing is pruned",
-            config->first, config->last);
-    return err_remedy(err, "give a first below last, or prune none");
-}
-
 static err_code_t read_prune(study_t *study, err_t *err) {
     static const char *const rules[] = {"none", "asha", "median"};
     const json_t *about = study->about;
@@ -90,11 +74,11 @@ static err_code_t read_prune(study_t *study, err_t *err) {
     double first, last, eta;
     if (rule < 0)
         return bad(err, "prune", "use none, asha or median");
-    if (!whole_of(about, "first", 1, 1, STUDY_STEPS_MAX, &first))
+    if (!number_of(about, "first", 1, 1, STUDY_STEPS_MAX, &first))
         return bad(err, "first", "give a whole number from 1 to 1000000");
-    if (!whole_of(about, "last", 0, 0, STUDY_STEPS_MAX, &last))
+    if (!number_of(about, "last", 0, 0, STUDY_STEPS_MAX, &last))
         return bad(err, "last", "give a whole number from 1 to 1000000");
-    if (!whole_of(about, "eta", 3, 2, 16, &eta))
+    if (!number_of(about, "eta", 3, 2, 16, &eta))
         return bad(err, "eta", "give a whole number from 2 to 16");
     if (rule == 0)
         return ERR_OK;
@@ -103,8 +87,9 @@ static err_code_t read_prune(study_t *study, err_t *err) {
                                         .first = (int)first,
                                         .last = (int)last,
                                         .maximise = study->config.maximise};
-    err_code_t code = check_steps(&config, err);
-    return code ? code : tune_prune_new(&config, &study->prune, err);
+    if (config.last == 0)
+        return bad(err, "last", "give the last step that trials report: prune needs it");
+    return tune_prune_new(&config, &study->prune, err);
 }
 
 err_code_t study_new(const json_t *about, study_t **out, err_t *err) {
@@ -123,6 +108,39 @@ err_code_t study_new(const json_t *about, study_t **out, err_t *err) {
     study->tune = tune_new(&study->space, &study->config);
     *out = study;
     return ERR_OK;
+}
+
+static err_code_t check_whole(const json_t *about, err_t *err) {
+    static const char *const keys[] = {"seed", "start", "trials", "first", "last", "eta"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        double value = json_number_value(json_object_get(about, keys[i]));
+        if (value != floor(value))
+            return bad(err, keys[i], "give a whole number");
+    }
+    return ERR_OK;
+}
+
+// Trials are stopped from step `first` on and before step `last`.
+static err_code_t check_steps(const json_t *about, err_t *err) {
+    double first, last;
+    number_of(about, "first", 1, 1, STUDY_STEPS_MAX, &first);
+    number_of(about, "last", 0, 0, STUDY_STEPS_MAX, &last);
+    if (first < last)
+        return ERR_OK;
+    err_set(err, ERR_USAGE,
+            "the study's first, %.0f, is not below its last, %.0f: nothing is pruned", first, last);
+    return err_remedy(err, "give a first below last, or prune none");
+}
+
+err_code_t study_check(const json_t *about, err_t *err) {
+    study_t *study = NULL;
+    err_code_t code = study_new(about, &study, err);
+    if (code == ERR_OK)
+        code = check_whole(about, err);
+    if (code == ERR_OK && study->prune)
+        code = check_steps(about, err);
+    study_free(&study);
+    return code;
 }
 
 void study_free(study_t **self) {

@@ -98,6 +98,10 @@ typedef struct {
     json_t *note; // object
 } study_trial_t;
 
+// Of a study that is to be: ERR_USAGE names what in about is wrong. Some of it earlier releases
+// took, and made something of that nobody had meant; study_new goes on doing so, for the logs there
+// are.
+err_code_t study_check(const json_t *about, err_t *err);
 // ERR_USAGE names what in about is wrong.
 err_code_t study_new(const json_t *about, study_t **study, err_t *err);
 void study_free(study_t **study); // allows NULL in it

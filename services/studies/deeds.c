@@ -31,7 +31,6 @@ static err_code_t check_key(const char *key, err_t *err) {
 }
 
 err_code_t deed_check_about(const json_t *about, err_t *err) {
-    study_t *study = NULL;
     const char *key;
     json_t *value;
     err_code_t code = ERR_OK;
@@ -44,10 +43,7 @@ err_code_t deed_check_about(const json_t *about, err_t *err) {
         err_set(err, ERR_INVALID, "the study's noiseless is missing or wrong");
         code = err_remedy(err, "use true or false");
     }
-    if (code == ERR_OK)
-        code = study_new(about, &study, err);
-    study_free(&study);
-    return code;
+    return code ? code : study_check(about, err);
 }
 
 // --- Answers

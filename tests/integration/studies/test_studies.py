@@ -270,6 +270,8 @@ class WhatItRefuses(Scene):
                              ({"space": ["a=0..1"], "strategy": "luck"}, "strategy"),
                              ({"space": ["a=0..1"], "seed": -1}, "seed"), ({"space": ["a=0..1"], "seed": "x"}, "seed"),
                              ({"space": ["a=0..1"], "trials": 1000000}, "trials"),
+                             ({"space": ["a=0..1"], "trials": 0.5}, "trials"), ({"space": ["a=0..1"], "prune": "asha"}, "last"),
+                             ({"space": ["a=0..1"], "prune": "median", "first": 4, "last": 4}, "first"),
                              ({"space": ["a=0..1"], "tolerance": math.nan}, "tolerance"),
                              ({"space": ["a=0..1"], "noiseless": 1}, "noiseless"),
                              ({"space": ["a=0..1"], "prune": "hard"}, "prune"),

@@ -371,16 +371,24 @@ static void fractions_are_no_whole_numbers(void **state) {
         for (int rule = 0; rule < 2; rule++) {
             json_t *about = json_pack("{s:[s], s:s, s:i}", "space", "lr=0..1", "prune",
                                       rule ? "asha" : "none", "last", 9);
-            study_t *study = NULL;
             json_object_set_new(about, keys[i], json_real(2.5));
-            assert_int_equal(study_new(about, &study, &err), ERR_USAGE);
+            assert_int_equal(study_check(about, &err), ERR_USAGE);
             if (!strstr(err.message, keys[i]) || !strstr(err.remedy, "whole number"))
                 fail_msg("%s: %s; %s", keys[i], err.message, err.remedy);
             json_object_set_new(about, keys[i], json_real(3.0));
-            good(study_new(about, &study, &err));
-            study_free(&study);
+            good(study_check(about, &err));
             json_decref(about);
         }
+}
+
+// They are in the logs of earlier releases.
+static void what_was_taken_once_is_read(void **state) {
+    (void)state;
+    study_t *study = make("{\"space\":[\"lr=0..1\"],\"trials\":2.5,\"seed\":1.5}");
+    assert_int_equal(study_limit(study), 2);
+    study_free(&study);
+    study = make("{\"space\":[\"lr=0..1\"],\"prune\":\"median\",\"first\":9,\"last\":4}");
+    study_free(&study);
 }
 
 // Parameters of as many and as long words as there may be.
@@ -660,9 +668,8 @@ static void bad_abouts_and_entries_are_named(void **state) {
         "{\"do\":\"space\",\"space\":[\"lr=0..1\",\"x=0..1\"]}"};
     (void)state;
     for (size_t i = 0; i < sizeof abouts / sizeof *abouts; i++) {
-        study_t *study = NULL;
         json_t *json = json_loads(abouts[i][0], 0, NULL);
-        assert_int_equal(study_new(json, &study, &err), ERR_USAGE);
+        assert_int_equal(study_check(json, &err), ERR_USAGE);
         if (!strstr(err.message, abouts[i][1]))
             fail_msg("%s: %s", abouts[i][0], err.message);
         json_decref(json);
@@ -697,6 +704,7 @@ int main(void) {
         cmocka_unit_test(what_is_stopped_early_is_guessed_by_the_others),
         cmocka_unit_test(bad_abouts_and_entries_are_named),
         cmocka_unit_test(fractions_are_no_whole_numbers),
+        cmocka_unit_test(what_was_taken_once_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
