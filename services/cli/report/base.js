@@ -78,9 +78,10 @@ function linearTicks(lo, hi, most) {
   const raw = (hi - lo) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= raw * 0.999) || raw;
-  const ticks = [];
-  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + step * 1e-9; i++) ticks.push(Number((i * step).toPrecision(12)));
-  return ticks;
+  if (!(step > 0 && step < Infinity)) return [];
+  // Counted beforehand: of numbers so large that the next is the same a loop over them has no end.
+  const first = Math.ceil(lo / step - 1e-9), last = Math.floor(hi / step + 1e-9);
+  return Array.from({ length: Math.max(0, Math.min(most + 1, last - first + 1)) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 function logTicks(lo, hi, most) {
   const first = Math.ceil(Math.log10(lo) - 1e-9), last = Math.floor(Math.log10(hi) + 1e-9);
@@ -93,8 +94,9 @@ function logTicks(lo, hi, most) {
   const inside = fine.filter((value) => value >= lo * 0.999 && value <= hi * 1.001);
   return inside.length > most ? inside.filter((_, i) => i % Math.ceil(inside.length / most) === 0) : inside;
 }
+const SAME = 1e-11; // of two numbers: what no axis can show apart
 function scaleOf(lo, hi, { log = false, whole = false } = {}) {
-  if (!(hi > lo)) {
+  if (!(hi - lo > SAME * Math.max(Math.abs(lo), Math.abs(hi)))) {
     const pad = Math.abs(lo) * 0.1 || 1;
     return scaleOf(log ? lo / 2 : lo - pad, log ? hi * 2 : hi + pad, { log });
   }

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unittest
@@ -188,6 +189,44 @@ class OnTheCommandLine(Report):
         self.run_cli("study", "compare", "long", "none", code=3)
         self.create("up", direction="maximise")
         self.assertIn("up maximises, long minimises", self.refused_cli("study", "compare", "long", "up", code=0))
+
+
+@unittest.skipUnless(shutil.which("node"), "NOT TESTED: there is no Node.js here")
+class WithNode(unittest.TestCase):
+    """The page's scales by themselves."""
+
+    def scales(self, pairs, log=False, most=6):
+        """Of each pair of ends: what the scale's ends become, where these lie, and where its ticks are."""
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "services", "cli", "report")
+        with open(os.path.join(folder, "base.js"), encoding="utf-8") as file:
+            base = file.read()
+        script = f"""const document = {{ getElementById: () => ({{ textContent: "{{}}" }}) }};
+{base}
+console.log(JSON.stringify({json.dumps(pairs)}.map(([lo, hi]) => {{
+  const scale = scaleOf(lo, hi, {{ log: {json.dumps(log)} }});
+  return [scale.lo, scale.hi, scale.at(lo), scale.at(hi), scale.ticks({most}).map((tick) => tick.at)];
+}})));"""
+        return json.loads(subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+    def test_values_that_are_all_but_the_same_have_an_axis(self):
+        near = [(x, math.nextafter(x, math.inf)) for x in (0.1, 1 / 3, 1.0, 12345.678, 2.0**53, 1e300, -0.7, -(2.0**60))]
+        near += [(0.25, 0.25), (0.0, 5e-324), (0.0, 0.0), (0.3, 0.3 + 4e-16), (0.3, 0.3 + 1e-12)]
+        for pair, (lo, hi, at_lo, at_hi, ticks) in zip(near, self.scales(near)):
+            self.assertLess(lo, hi, pair)
+            self.assertAlmostEqual(at_lo, 0.5 if pair != (0.0, 5e-324) else 0, 3, pair)
+            self.assertLessEqual(at_lo, at_hi, pair)
+            self.assertLessEqual(len(ticks), 7, pair)
+        positive = [(lo, hi) for lo, hi in near if lo > 0]
+        for pair, (lo, hi, *_, ticks) in zip(positive, self.scales(positive, log=True)):
+            self.assertLess(lo, hi, pair)
+            self.assertLessEqual(len(ticks), 7, pair)
+
+    def test_ticks_are_round_within_the_axis_and_not_too_many(self):
+        self.assertEqual([round(at, 9) for at in self.scales([(0, 1)])[0][4]], [0, 0.2, 0.4, 0.6, 0.8, 1])
+        pairs = [(0, 6), (-3, 3), (0.1, 0.97), (1e-9, 1.5e-9), (0.3, 0.3 + 1e-9), (-1e17, 1e17), (-1e308, 1e308), (1e16, 1e16 + 64)]
+        for pair, (*_, ticks) in zip(pairs, self.scales(pairs)):
+            self.assertLessEqual(len(ticks), 7, pair)
+            self.assertTrue(all(-1e-3 <= at <= 1 + 1e-3 for at in ticks), (pair, ticks))
 
 
 @unittest.skipUnless(browser.find(), "NOT TESTED: there is no Chromium here")
