@@ -519,8 +519,10 @@ err_code_t study_best(study_t *study, uint64_t *number, err_t *err) {
         if (trial->state == STUDY_DONE && (!best || sign * trial->value < sign * best->value))
             best = trial;
     }
-    if (!best)
-        return err_set(err, ERR_NOT_FOUND, "no trial of the study has ended well yet");
+    if (!best) {
+        err_set(err, ERR_NOT_FOUND, "no trial of the study has ended well yet");
+        return err_remedy(err, "ask again when one has; `inkling study show` tells how they go");
+    }
     *number = best->number;
     return ERR_OK;
 }

@@ -75,5 +75,5 @@ err_code_t verb_study_rm(cli_t *cli, int *exit_code, err_t *err) {
     err_code_t code = cli_ask(cli, PROTO_study_rm, &question, PROTO_ok, &answer, err);
     if (code == ERR_OK)
         said("removed", study, "is removed");
-    return view_hint(code, err);
+    return code;
 }

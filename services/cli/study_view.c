@@ -11,12 +11,6 @@
 
 // --- Questions
 
-err_code_t view_hint(err_code_t code, err_t *err) {
-    if (code == ERR_NOT_FOUND && !err->remedy[0])
-        err_remedy(err, "`inkling study list` lists them");
-    return code;
-}
-
 static err_code_t ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
                       void *reply, int64_t patience_ms, err_t *err) {
     client_t *client = NULL;
@@ -32,7 +26,7 @@ static err_code_t ask(cli_t *cli, proto_type_t type, const void *message, proto_
         code = ERR_OK;
     }
     client_destroy(&client);
-    return view_hint(code, err);
+    return code;
 }
 
 err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,

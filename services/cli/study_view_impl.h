@@ -7,8 +7,6 @@
 // As cli_ask, of the service that decides.
 err_code_t view_ask(cli_t *cli, proto_type_t type, const void *message, proto_type_t reply_type,
                     void *reply, err_t *err);
-// Where a study is unknown, says how to find those that there are; returns code.
-err_code_t view_hint(err_code_t code, err_t *err);
 // The whole study as study.view has it, with all trials: a new reference. everything: with curves
 // and slices too.
 err_code_t view_fetch(cli_t *cli, const char *study, bool everything, json_t **document,

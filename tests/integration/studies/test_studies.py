@@ -192,6 +192,18 @@ class WhatItSays(Scene):
     def test_it_is_small_when_idle(self):
         self.assertLess(self.memory_kb("studies"), 10240 if not re.search("asan|tsan", PROGRAMS) else 102400)
 
+    def check_what_is_not_there(self):
+        """A study that is not there, and a trial that is not, are not the same slip."""
+        for words, message, remedy in ((("best", "mine"), "no trial", "study show"), (("best", "none"), "no study none", "study list"),
+                                       (("show", "none"), "no study none", "study list"), (("rm", "none"), "no study none", "study list"),
+                                       (("show", "mine", "--trial", "7"), "no trial 7", "it has 0")):
+            done = subprocess.run([os.path.join(PROGRAMS, "inkling"), "study", *words, "--json"], capture_output=True, text=True,
+                                  env={**os.environ, "INKLING_HOME": self.stack.home}, check=False)
+            error = json.loads(done.stdout)["error"]
+            self.assertEqual((done.returncode, error["code"]), (3, "NOT_FOUND"), words)
+            self.assertIn(message, error["message"])
+            self.assertIn(remedy, error["remedy"], words)
+
     def check_places(self, run):
         """What is no file stays, and a link stands for the file that it names."""
         there = {name: os.path.join(self.stack.home, name) for name in ("fifo", "folder", "file", "link", "nothing")}
@@ -216,6 +228,7 @@ class WhatItSays(Scene):
 
     def test_the_command_line(self):
         self.create()
+        self.check_what_is_not_there()
         for _ in range(8):
             trial = self.ask()
             self.tell(trial["trial"], value=loss(trial["params"]))
