@@ -221,7 +221,5 @@ int cli_main(int argc, char **argv) {
     proto_arena_destroy(&cli.arena);
     conf_release(&cli.conf);
     call_release(&cli.call);
-    if (fflush(stdout) != 0 && exit_code == 0)
-        exit_code = 1;
-    return exit_code;
+    return say_end(exit_code);
 }

@@ -4,6 +4,7 @@
 #include "verbs_impl.h"
 
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -115,6 +116,28 @@ int say_error(const err_t *err, const json_t *more) {
         say_json(document);
     }
     return say_exit_code(err->code);
+}
+
+// Whoever closes a pipe, as head does, has read what he wanted.
+static bool is_unread(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+}
+
+int say_end(int exit_code) {
+    err_t err;
+    bool failed = ferror(stdout); // of an earlier write: by now nobody knows why
+    bool left = fflush(stdout) != 0;
+    if (!failed && !left)
+        return exit_code;
+    if (left)
+        err_set_errno(&err, "standard output cannot be written");
+    else
+        err_set(&err, ERR_IO, "standard output cannot be written");
+    err_remedy(&err, "the answer is not whole there: make room, or send it elsewhere");
+    if (!is_unread())
+        put_told(SAY_BAD, "", &err);
+    return exit_code ? exit_code : 1;
 }
 
 // --- Words and figures

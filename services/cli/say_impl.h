@@ -27,6 +27,9 @@ void say_answer(const char *key, const buf_t *text);
 // Returns the exit code for it.
 int say_error(const err_t *err, const json_t *more);
 int say_exit_code(err_code_t code);
+// Nothing more will be said. Returns the exit code: that one, or one of its own if it was 0 and
+// stdout could not take all of the answer, which is told on stderr.
+int say_end(int exit_code);
 // "inkling: warning: …" on stderr, with --json too: nothing has failed.
 void say_warning(const err_t *err);
 json_t *say_error_json(const char *code, const char *message, const char *remedy);

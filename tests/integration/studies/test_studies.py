@@ -204,6 +204,22 @@ class WhatItSays(Scene):
             self.assertIn(message, error["message"])
             self.assertIn(remedy, error["remedy"], words)
 
+    def check_answers_that_find_no_room(self):
+        def said(stdout, *words):
+            done = subprocess.run([os.path.join(PROGRAMS, "inkling"), *words], stdout=stdout, stderr=subprocess.PIPE, text=True,
+                                  env={**os.environ, "INKLING_HOME": self.stack.home}, check=False)
+            return done.returncode, done.stderr
+
+        for words in (("study", "export", "mine"), ("study", "show", "mine", "--json"), ("help",), ("study", "list")):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                code, error = said(full, *words)
+            self.assertEqual(code, 1, words)
+            self.assertRegex(error, "^inkling: standard output cannot be written.*\n  the answer is not whole", words)
+            there, end = os.pipe()
+            os.close(there)  # as head does
+            self.assertEqual(said(end, *words), (1, ""), words)
+            os.close(end)
+
     def check_places(self, run):
         """What is no file stays, and a link stands for the file that it names."""
         there = {name: os.path.join(self.stack.home, name) for name in ("fifo", "folder", "file", "link", "nothing")}
@@ -262,6 +278,7 @@ class WhatItSays(Scene):
             self.assertEqual([trial["trial"] for trial in json.load(file)["trials"]], list(range(1, 10)))
         run("study", "export", "mine", "--format", "xml", code=2)
         self.check_places(run)
+        self.check_answers_that_find_no_room()
         run("study", "rm", "mine")
         run("study", "show", "mine", code=3)
         self.refused("NOT_FOUND", "there is no study mine", "study.ask", {"study": "mine"})
