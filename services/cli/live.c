@@ -205,10 +205,13 @@ static void put_bar(page_t *page, const live_t *live) {
                  {"forgotten", "forgotten"}};
     buf_t text;
     buf_init(&text, LINE_MAX);
-    double share = live->total > 0 ? live->done / live->total : 0;
+    bool known = live->total > 0; // else nobody has told yet how many there will be
+    double share = known ? live->done / live->total : 0;
     for (int i = 0; i < BAR_CELLS; i++)
         buf_puts(&text, i < (int)(BAR_CELLS * share) ? "█" : "░");
-    buf_printf(&text, " %.0f of %.0f trials", live->done, live->total);
+    if (known)
+        buf_printf(&text, " %.0f of %.0f trials", live->done, live->total);
+    const char *gap = known ? ", " : " ";
     double left_ms = live_left_ms(live);
     if (left_ms > 0) {
         char left[32];
@@ -217,8 +220,10 @@ static void put_bar(page_t *page, const live_t *live) {
     }
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         size_t count = count_of(live, parts[i].state);
-        if (count > 0)
-            buf_printf(&text, ", %zu %s", count, parts[i].words);
+        if (count == 0)
+            continue;
+        buf_printf(&text, "%s%zu %s", gap, count, parts[i].words);
+        gap = ", ";
     }
     put(page, SAY_PLAIN, "%s", text.data);
     buf_release(&text);

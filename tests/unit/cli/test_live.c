@@ -99,6 +99,21 @@ static void time_left_is_by_what_was_done(void **state) {
     live_free(&live);
 }
 
+static void how_many_there_will_be_is_told_when_it_is_known(void **state) {
+    (void)state;
+    live_line_t lines[LIVE_LINES_MAX];
+    live_t *live = live_new();
+    tell(live, 1, "running", NAN, 1000000);
+    tell(live, 2, "queued", NAN, 1000000);
+    live_lines(live, 140, 40, lines);
+    assert_null(strstr(lines[1].text, "trials"));
+    assert_non_null(strstr(lines[1].text, "░ 1 running, 1 waiting for a trainer"));
+    live_progress(live, 0, 10, 1001000);
+    live_lines(live, 140, 40, lines);
+    assert_non_null(strstr(lines[1].text, "░ 0 of 10 trials, 1 running, 1 waiting"));
+    live_free(&live);
+}
+
 static void accuracy_is_the_better_the_larger(void **state) {
     (void)state;
     live_line_t lines[LIVE_LINES_MAX];
@@ -223,6 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_says_what_is),
         cmocka_unit_test(time_left_is_by_what_was_done),
+        cmocka_unit_test(how_many_there_will_be_is_told_when_it_is_known),
         cmocka_unit_test(accuracy_is_the_better_the_larger),
         cmocka_unit_test(it_fits_every_terminal),
         cmocka_unit_test(it_is_drawn_in_place_and_gives_way_to_lines),
