@@ -45,7 +45,7 @@ say_style_t say_state_style(const char *state) {
 
 // With as many digits as it takes for every number to be read back as the same one.
 void say_json(json_t *document) {
-    char *text = json_dumps(document, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    char *text = say_dump(document, JSON_INDENT(2));
     puts(text ? text : "null");
     free(text);
     json_decref(document);

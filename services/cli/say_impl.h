@@ -21,6 +21,10 @@ say_style_t say_state_style(const char *state); // of jobs and workers
 
 // Prints the document; takes the reference.
 void say_json(json_t *document);
+// The document as text, to be freed (flags: jansson's): numbers are the shortest that are read back
+// equal, where jansson has 17 digits of each or too few. NULL: no memory.
+char *say_dump(const json_t *document, size_t flags);
+void say_real(buf_t *out, double value); // such a number; a whole one without a point
 // A text is an answer too: printed as it is, or with --json as {key: text}.
 void say_answer(const char *key, const buf_t *text);
 // err on stderr, and with --json as {"error": {…}} together with what `more` has (may be NULL).

@@ -19,17 +19,6 @@ static void put_quoted(buf_t *out, const char *text) {
     buf_puts(out, "\"");
 }
 
-// The shortest text that is read back as the same number.
-static void put_real(buf_t *out, double value) {
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    buf_puts(out, text);
-}
-
 static void put_cell(buf_t *out, const json_t *value) {
     buf_puts(out, ",");
     if (json_is_string(value))
@@ -37,7 +26,7 @@ static void put_cell(buf_t *out, const json_t *value) {
     else if (json_is_integer(value))
         buf_printf(out, "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        put_real(out, json_real_value(value));
+        say_real(out, json_real_value(value));
 }
 
 static void put_csv(buf_t *out, const json_t *study) {
@@ -103,7 +92,7 @@ err_code_t verb_study_export(cli_t *cli, int *exit_code, err_t *err) {
     if (csv) {
         put_csv(&text, study);
     } else {
-        char *dump = json_dumps(study, JSON_INDENT(2));
+        char *dump = say_dump(study, JSON_INDENT(2));
         buf_puts(&text, dump ? dump : "");
         buf_puts(&text, "\n");
         free(dump);

@@ -47,6 +47,22 @@ static void json_texts_are_whole(void **state) {
     json_decref(odd);
 }
 
+static void json_numbers_are_short(void **state) {
+    (void)state;
+    json_t *list = json_loads(
+        "[0.1, 100.0, 1e22, -2.5e-7, 3, \"0.10000000000000001 \\\" 1.0e5\", 0.30000000000000004]",
+        0, NULL);
+    char *text = say_dump(list, JSON_COMPACT);
+    assert_string_equal(
+        text,
+        "[0.1,100.0,1e+22,-2.5e-07,3,\"0.10000000000000001 \\\" 1.0e5\",0.30000000000000004]");
+    json_t *again = json_loads(text, 0, NULL);
+    assert_true(json_equal(list, again));
+    free(text);
+    json_decref(list);
+    json_decref(again);
+}
+
 static void json_numbers_are_exact(void **state) {
     (void)state;
     static const double numbers[] = {0.0014963647948132387, 1.0 / 3, 1e-300, 123456789.123456789};
@@ -199,6 +215,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_characters_are_shown),
         cmocka_unit_test(json_texts_are_whole),
+        cmocka_unit_test(json_numbers_are_short),
         cmocka_unit_test(json_numbers_are_exact),
         cmocka_unit_test(figures_are_short),
         cmocka_unit_test(exit_codes_follow_the_contract),
