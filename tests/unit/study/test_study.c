@@ -534,8 +534,7 @@ static void what_may_yet_win_goes_on(void **state) {
 static void a_stop_in_the_log_is_one(void **state) {
     (void)state;
     static const char *const entries[] = {
-        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"key\":\"\",\"why\":{\"kind\":"
-        "\"start\"}}",
+        "{\"do\":\"ask\",\"trial\":1,\"params\":{\"x\":0.5},\"why\":{\"kind\":\"start\"}}",
         "{\"do\":\"report\",\"trial\":1,\"step\":1,\"value\":0.3,\"stop\":true}",
         "{\"do\":\"report\",\"trial\":1,\"step\":3,\"value\":0.2,\"stop\":true}"};
     study_t *study = make("{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9}");
