@@ -92,6 +92,8 @@ static err_code_t replay_trial(study_t *study, const char *word, const json_t *e
         return corrupt(study, "is about a trial that there is not", err);
     if (strcmp(word, "report") == 0)
         return replay_report(study, trial, entry, err);
+    if ((strcmp(word, "tell") == 0 || strcmp(word, "prune") == 0) && !isfinite(value))
+        return corrupt(study, "has no value", err);
     if (strcmp(word, "tell") == 0)
         return apply_tell(study, trial, value, err);
     if (strcmp(word, "prune") == 0)

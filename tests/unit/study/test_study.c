@@ -549,6 +549,24 @@ static void a_stop_in_the_log_is_one(void **state) {
     study_free(&study);
 }
 
+static void an_end_without_a_value_is_corrupt(void **state) {
+    (void)state;
+    static const char *const ends[] = {"{\"do\":\"tell\",\"trial\":1,\"value\":null}",
+                                       "{\"do\":\"prune\",\"trial\":1,\"variance\":1}"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        study_t *study = make("{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9}");
+        json_t *entry = json_loads(ends[i], 0, NULL);
+        uint64_t trial;
+        size_t count;
+        good(study_ask(study, "", &trial, &err));
+        study_unsaved(study, &count);
+        study_save(study, count);
+        assert_int_equal(study_replay(study, entry, &err), ERR_CORRUPT);
+        json_decref(entry);
+        study_free(&study);
+    }
+}
+
 static void a_guess_rests_on_the_furthest_step_and_is_never_exact(void **state) {
     (void)state;
     study_t *study = make("{\"space\":[\"x=0..1\"],\"prune\":\"asha\",\"last\":9}");
@@ -697,6 +715,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_win_is_stopped_and_guessed),
         cmocka_unit_test(what_may_yet_win_goes_on),
         cmocka_unit_test(a_stop_in_the_log_is_one),
+        cmocka_unit_test(an_end_without_a_value_is_corrupt),
         cmocka_unit_test(a_guess_rests_on_the_furthest_step_and_is_never_exact),
         cmocka_unit_test(a_stopped_study_asks_no_more_until_it_goes_on),
         cmocka_unit_test(finite_spaces_end),
