@@ -57,7 +57,7 @@ DIVERGED = 0.9
 
 
 def hpo7(lr, dropout, batch, optimizer, augment, decay, momentum):
-    """A validation error as training has it; what each term stands for is said in tuner.c."""
+    """A validation error as training has it; what each term stands for is said in tuning/functions.c."""
     size = math.log2(batch) - 5
     centre = {"sgd": -0.5, "adam": -3.0, "rmsprop": -3.3}[optimizer] + 0.15 * size
     error = {"sgd": 0.052, "adam": 0.050, "rmsprop": 0.057}[optimizer]
