@@ -200,6 +200,16 @@ void fake_assign(fake_t *fake, const char *job, uint64_t token, const char *body
     fake_send(fake, PROTO_worker_assign, &assign);
 }
 
+void fake_assign_surely(fake_t *fake, const char *job, uint64_t token, const char *body_json) {
+    int64_t end = clock_mono_ms() + PATIENCE_MS;
+    for (int hellos = -1; fake->taken == fake->got_count && clock_mono_ms() < end;) {
+        if (hellos != fake->hellos)
+            fake_assign(fake, job, token, body_json);
+        hellos = fake->hellos;
+        fake_run(fake, 10);
+    }
+}
+
 void fake_answer(fake_t *fake, const got_t *got, proto_type_t type, const void *message) {
     send_to(fake, &got->peer, got->id, type, message);
 }

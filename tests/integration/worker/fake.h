@@ -63,6 +63,9 @@ void fake_wait_hello(fake_t *fake, int hellos);
 void fake_wait_renew(fake_t *fake);
 
 void fake_assign(fake_t *fake, const char *job, uint64_t token, const char *body_json);
+// The same after an outage: the worker may have left the socket of its last hello, so it is sent
+// again after each new one until a message for the test comes.
+void fake_assign_surely(fake_t *fake, const char *job, uint64_t token, const char *body_json);
 void fake_send(fake_t *fake, proto_type_t type, const void *message);
 void fake_answer(fake_t *fake, const got_t *got, proto_type_t type, const void *message);
 void fake_ok(fake_t *fake, const got_t *got);

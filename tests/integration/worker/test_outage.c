@@ -15,7 +15,7 @@ static void test_unanswered_is_sent_again(void **state) {
     int64_t start = clock_mono_ms();
     const got_t *second = fake_expect(fake, PROTO_job_report);
     const proto_job_report_t *again = second->body;
-    assert_true(clock_mono_ms() - start > 4000);
+    assert_true(clock_mono_ms() - start > 3000); // 5 s, of which some passed before the test saw it
     assert_int_equal(again->seq, report->seq); // the same, whatever was queued meanwhile
     assert_int_equal(again->events.count, report->events.count);
     fake_ok(fake, first);
@@ -53,6 +53,8 @@ static void test_dispatcher_restarts(void **state) {
     fake_expect(fake, PROTO_job_report); // not answered
     fake_deaf(fake);
     fake_run(fake, 1500);
+    for (int i = 0; i < 100 && !fake_has_file(fake, "jobs/j1/1/flooded"); i++)
+        fake_run(fake, 100);
     assert_true(fake_has_file(fake, "jobs/j1/1/flooded"));
     fake->taken = fake->got_count;
     fake_listen(fake, fake->endpoint);
@@ -71,8 +73,7 @@ static void test_worker_starts_before_the_dispatcher(void **state) {
     fake_run(fake, 1200);
     fake_listen(fake, fake->endpoint);
     fake_wait_hello(fake, 1);
-    fake_wait_renew(fake); // the first hello may come from a socket that the worker has left since
-    fake_assign(fake, "j1", 1, "{\"do\": \"succeed\"}");
+    fake_assign_surely(fake, "j1", 1, "{\"do\": \"succeed\"}");
     assert_string_equal(fake_finish(fake, NULL)->outcome, "succeeded");
 }
 
@@ -80,7 +81,7 @@ static void test_follows_the_leader(void **state) {
     fake_t *fake = *state;
     fake_worker(fake, NULL);
     fake_assign(fake, "j1", 1, "{\"do\": \"flood\", \"count\": 10}");
-    const got_t *got = fake_expect(fake, PROTO_job_report);
+    const got_t *got = fake_next(fake); // a report; of a slow machine the end
     fake_t *leader = rig_open();
     fake_listen(leader, leader->endpoint);
     fake_error(fake, got, ERR_NOT_LEADER, leader->endpoint);
