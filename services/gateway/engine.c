@@ -83,6 +83,10 @@ const prep_recipe_t *engine_recipe(const engine_t *engine) {
     return &engine->recipe;
 }
 
+int engine_class_count(const engine_t *engine) {
+    return engine->class_count;
+}
+
 const char *engine_class(const engine_t *engine, int label) {
     ERR_ASSERT(label >= 0 && label < engine->class_count);
     return engine->classes[label];
@@ -92,24 +96,25 @@ const char *engine_choices(const engine_t *engine) {
     return nn_choices(engine->nn);
 }
 
-err_code_t engine_classify(engine_t *engine, const uint8_t *const *pixels, int count, int *labels,
-                           float *probabilities, err_t *err) {
+// The most probable label, or −1 if it is none.
+static int label_of(const float *row, int classes) {
+    int best = 0;
+    for (int label = 1; label < classes; label++)
+        best = row[label] > row[best] ? label : best;
+    return row[best] >= 0 && row[best] <= 1 ? best : -1;
+}
+
+err_code_t engine_classify(engine_t *engine, const uint8_t *const *pixels, int count,
+                           float *const *probabilities, int *labels, err_t *err) {
     ERR_ASSERT(count >= 1 && count <= ENGINE_BATCH_MAX);
-    size_t size = prep_recipe_bytes(&engine->recipe);
+    size_t size = prep_recipe_bytes(&engine->recipe), classes = (size_t)engine->class_count;
     for (int i = 0; i < count; i++)
         memcpy(engine->pixels + (size_t)i * size, pixels[i], size);
     err_code_t code = nn_predict(engine->nn, engine->pixels, count, engine->probabilities, err);
-    if (code)
-        return code;
-    for (int i = 0; i < count; i++) {
-        const float *row = engine->probabilities + (size_t)i * (size_t)engine->class_count;
-        labels[i] = 0;
-        for (int label = 1; label < engine->class_count; label++)
-            if (row[label] > row[labels[i]])
-                labels[i] = label;
-        probabilities[i] = row[labels[i]];
-        if (!(probabilities[i] >= 0 && probabilities[i] <= 1))
-            labels[i] = -1;
+    for (int i = 0; i < count && code == ERR_OK; i++) {
+        memcpy(probabilities[i], engine->probabilities + (size_t)i * classes,
+               classes * sizeof(float));
+        labels[i] = label_of(probabilities[i], engine->class_count);
     }
-    return ERR_OK;
+    return code;
 }

@@ -22,13 +22,14 @@ err_code_t engine_build(engine_t *engine, err_t *err);
 void engine_destroy(engine_t **engine); // allows *engine == NULL
 
 const prep_recipe_t *engine_recipe(const engine_t *engine);
+int engine_class_count(const engine_t *engine);
 const char *engine_class(const engine_t *engine, int label);
 const char *engine_choices(const engine_t *engine);
 
-// pixels[i]: prep_recipe_bytes of image i, 1 … ENGINE_BATCH_MAX of them. The most probable label of
-// each (of equal ones the first) and its probability; they do not depend on the batch. A label of
-// −1: the model's numbers overflow for this image.
-err_code_t engine_classify(engine_t *engine, const uint8_t *const *pixels, int count, int *labels,
-                           float *probabilities, err_t *err);
+// pixels[i]: prep_recipe_bytes of image i, 1 … ENGINE_BATCH_MAX of them. Writes the probability of
+// every class to probabilities[i] and the most probable label (of equal ones the first) to labels;
+// they do not depend on the batch. A label of −1: the model's numbers overflow for this image.
+err_code_t engine_classify(engine_t *engine, const uint8_t *const *pixels, int count,
+                           float *const *probabilities, int *labels, err_t *err);
 
 #endif

@@ -1,4 +1,5 @@
-// One image on its way: encoded bytes → decode queue → pixels → compute queue → a label.
+// One image on its way: encoded bytes → decode queue → pixels → compute queue → probabilities. One
+// that comes as pixels or as input enters the compute queue.
 //
 // It belongs to whoever holds it: the loop, a queue, a thread. What belongs to the loop alone
 // (owner) is not looked at elsewhere.
@@ -18,13 +19,15 @@ typedef struct image {
     void *owner;         // the loop's
     const void *engine;  // the model version that the whole request was given to
     int64_t deadline_ms; // clock_mono_ms(); 0: none. Past it nothing more is computed
-    void *bytes;         // the file; freed when it is decoded
+    uint8_t priority;    // 1 is computed before 2, and 2 before 3
+    void *bytes;         // the file, or NULL; freed when it is decoded
     size_t size;
     uint64_t area;   // width × height of a large one, once it is known to be one
-    uint8_t *pixels; // prep_recipe_bytes of the engine's recipe
+    uint8_t *pixels;      // prep_recipe_bytes of the engine's recipe; freed when it is computed
+    float *input;         // or as many numbers, normalised already; freed likewise
+    float *probabilities; // the owner's room for one per class
     image_state_t state;
-    int label;
-    float probability;
+    int label; // the most probable class, of equal ones the first
     err_t *err;         // of a refused one; malloc'ed
     int64_t entered_us; // clock_mono_us() of its entry into the present queue
     int64_t queue_us, decode_us, compute_us;

@@ -22,6 +22,7 @@ struct request {
     version_t *version; // held, once the images are on their way
     uint64_t charged;   // bytes of the budget
     image_t *images;
+    float *probabilities;  // a row per image
     size_t count, missing; // missing: not back yet
 };
 
@@ -43,6 +44,7 @@ static void request_end(request_t *request) {
         catalog_release(gateway->catalog, request->version);
     budget_give(&gateway->budget, request->count, request->charged);
     free_images(request->images, request->count);
+    free(request->probabilities);
     free(request);
     if (gateway->draining && gateway->budget.requests == 0)
         service_drained(gateway->service);
@@ -61,7 +63,7 @@ static void describe(const request_t *request, const image_t *image, proto_class
     *result = (proto_classification_t){.label = "", .model = "", .error = NULL};
     if (image->state == IMAGE_CLASSIFIED) {
         result->label = engine_class(version->engine, image->label);
-        result->probability = (double)image->probability;
+        result->probability = (double)image->probabilities[image->label];
         result->model = version->name;
         result->version = version->number;
         return;
@@ -123,18 +125,22 @@ static void dispatch(request_t *request, version_t *version) {
     gateway_t *gateway = request->gateway;
     int64_t now = clock_mono_ms();
     err_t err;
-    uint64_t pixels = request->count * prep_recipe_bytes(engine_recipe(version->engine));
-    if (budget_grow(&gateway->budget, pixels, &err) != ERR_OK) {
+    size_t classes = (size_t)engine_class_count(version->engine);
+    uint64_t bytes = request->count * (prep_recipe_bytes(engine_recipe(version->engine)) +
+                                       classes * sizeof(float));
+    if (budget_grow(&gateway->budget, bytes, &err) != ERR_OK) {
         refuse(request, &err);
         return;
     }
-    request->charged += pixels;
+    request->charged += bytes;
+    request->probabilities = mem_zero(request->count * classes, sizeof(float));
     request->version = version;
     catalog_hold(version, now);
     image_t **live = mem_zero(request->count, sizeof *live);
     for (size_t i = 0; i < request->count; i++) {
         image_t *image = &request->images[i];
         image->engine = version->engine;
+        image->probabilities = request->probabilities + i * classes;
         if (image->state == IMAGE_WAITING)
             live[request->missing++] = image;
     }

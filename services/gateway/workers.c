@@ -129,23 +129,23 @@ static void *decode_thread(void *arg) {
 
 static void compute(workers_t *workers, image_t **batch, int count) {
     const uint8_t *pixels[ENGINE_BATCH_MAX];
+    float *probabilities[ENGINE_BATCH_MAX];
     int labels[ENGINE_BATCH_MAX];
-    float probabilities[ENGINE_BATCH_MAX];
     err_t err;
     int64_t begun_us = clock_mono_us();
     for (int i = 0; i < count; i++) {
         pixels[i] = batch[i]->pixels;
+        probabilities[i] = batch[i]->probabilities;
         batch[i]->queue_us += begun_us - batch[i]->entered_us;
     }
     // The engine's own buffers are this thread's: there is one that computes.
     engine_t *engine = (engine_t *)(uintptr_t)batch[0]->engine;
-    err_code_t code = engine_classify(engine, pixels, count, labels, probabilities, &err);
+    err_code_t code = engine_classify(engine, pixels, count, probabilities, labels, &err);
     int64_t took_us = clock_mono_us() - begun_us;
     for (int i = 0; i < count; i++) {
         batch[i]->compute_us = took_us;
         if (code == ERR_OK && labels[i] >= 0) {
             batch[i]->label = labels[i];
-            batch[i]->probability = probabilities[i];
             post(workers, batch[i], IMAGE_CLASSIFIED);
             continue;
         }
@@ -185,7 +185,12 @@ void workers_push(workers_t *workers, image_t *const *images, size_t count) {
     pthread_mutex_lock(&workers->lock);
     for (size_t i = 0; i < count; i++) {
         images[i]->entered_us = now_us;
-        image_list_push(&workers->decode.images, images[i]);
+        if (!images[i]->bytes) {
+            image_list_push(&workers->compute, images[i]);
+            pthread_cond_signal(&workers->may_compute);
+        } else {
+            image_list_push(&workers->decode.images, images[i]);
+        }
     }
     if (count > 1)
         pthread_cond_broadcast(&workers->may_decode);
