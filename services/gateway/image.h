@@ -23,8 +23,9 @@ typedef struct image {
     void *bytes;         // the file, or NULL; freed when it is decoded
     size_t size;
     uint64_t area;   // width × height of a large one, once it is known to be one
-    uint8_t *pixels;      // prep_recipe_bytes of the engine's recipe; freed when it is computed
-    float *input;         // or as many numbers, normalised already; freed likewise
+    uint8_t *decoded;     // what decoding made; freed when it is computed
+    const void *pixels;   // prep_recipe_bytes of the engine's recipe: decoded, or the owner's
+    const void *input;    // or the owner's, as many floats (no alignment), normalised already
     float *probabilities; // the owner's room for one per class
     image_state_t state;
     int label; // the most probable class, of equal ones the first

@@ -25,8 +25,8 @@ struct workers {
 static void post(workers_t *workers, image_t *image, image_state_t state) {
     free(image->bytes);
     image->bytes = NULL;
-    free(image->pixels);
-    image->pixels = NULL;
+    free(image->decoded);
+    image->decoded = NULL;
     image->state = state;
     mailbox_post(workers->mailbox, &image->mail);
 }
@@ -66,11 +66,11 @@ static err_code_t decode(const workers_t *workers, image_t *image, err_t *err) {
         int64_t left = image->deadline_ms - clock_mono_ms();
         limits.time_ms = left < 1 ? 1 : left < limits.time_ms ? (int)left : limits.time_ms;
     }
-    image->pixels = malloc(prep_recipe_bytes(recipe));
-    if (!image->pixels)
+    image->pixels = image->decoded = malloc(prep_recipe_bytes(recipe));
+    if (!image->decoded)
         return err_set(err, ERR_NO_MEMORY, "no memory for %zu bytes of pixels",
                        prep_recipe_bytes(recipe));
-    return prep_image(image->bytes, image->size, recipe, &limits, image->pixels, err);
+    return prep_image(image->bytes, image->size, recipe, &limits, image->decoded, err);
 }
 
 static void decoded(workers_t *workers, image_t *image, err_code_t code, const err_t *err) {
