@@ -65,6 +65,8 @@ static void put_member(table_t *table, const char *key, const json_t *value) {
     char text[32];
     if (json_is_null(value) || (json_is_string(value) && !*json_string_value(value)))
         return;
+    if (strcmp(key, "canary") == 0 && json_number_value(value) == 0)
+        return; // the usual case
     if (strcmp(key, "created_ms") == 0) {
         say_when((uint64_t)json_number_value(value), text);
         table_pair(table, "created", "%s", text);
@@ -180,6 +182,13 @@ err_code_t verb_dataset_rm(cli_t *cli, int *exit_code, err_t *err) {
 
 // --- Models
 
+static void put_promoted(table_t *table, const proto_model_info_t *info) {
+    if (info->canary > 0)
+        table_cell(table, SAY_WARN, "canary, %g %%", info->canary);
+    else
+        table_cell(table, SAY_GOOD, "%s", info->promoted ? "yes" : "");
+}
+
 err_code_t verb_models(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     char name[PROTO_NAME_MAX + 1] = "";
@@ -211,7 +220,7 @@ err_code_t verb_models(cli_t *cli, int *exit_code, err_t *err) {
         say_when(info->created_ms, when);
         table_cell(table, SAY_BOLD, "%s", info->name);
         table_cell(table, SAY_PLAIN, "%llu", (unsigned long long)info->version);
-        table_cell(table, SAY_GOOD, "%s", info->promoted ? "yes" : "");
+        put_promoted(table, info);
         put_figure(table, document, "test/accuracy");
         put_figure(table, document, "test/loss");
         table_cell(table, SAY_DIM, "%s", when);
@@ -256,13 +265,59 @@ err_code_t verb_model_rm(cli_t *cli, int *exit_code, err_t *err) {
 err_code_t verb_promote(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     char name[PROTO_NAME_MAX + 1];
-    proto_model_promote_t question = {.name = name};
+    proto_model_promote_t question;
     proto_model_t answer;
-    err_code_t code =
-        cli_reference_exact(cli->call.arguments[0], "model", name, &question.version, err);
+    uint64_t version;
+    err_code_t code = cli_reference_exact(cli->call.arguments[0], "model", name, &version, err);
+    if (code == ERR_OK) {
+        json_object_set_new(cli->call.message, "name", json_string(name));
+        json_object_set_new(cli->call.message, "version", json_integer((json_int_t)version));
+        code = proto_from_json(PROTO_model_promote, cli->call.message, cli->arena, &question, err);
+    }
     if (code == ERR_OK)
         code = cli_ask(cli, PROTO_model_promote, &question, PROTO_model, &answer, err);
     if (code == ERR_OK)
         show_document(flat_json(PROTO_model_info, answer.model));
     return hint(code, "models", err);
+}
+
+// The version that a rollback is about if none was named: the canary, else the promoted one. What
+// is asked of the dispatcher names it, so that asked twice it is not done twice.
+static err_code_t find_served(cli_t *cli, const char *name, uint64_t *version, err_t *err) {
+    proto_model_list_t question;
+    proto_models_t answer;
+    proto_defaults(PROTO_model_list, &question);
+    question.name = name;
+    question.promoted = true;
+    err_code_t code = cli_ask(cli, PROTO_model_list, &question, PROTO_models, &answer, err);
+    for (size_t i = 0; code == ERR_OK && i < answer.models.count; i++)
+        if (*version == 0 || answer.models.items[i].canary > 0)
+            *version = answer.models.items[i].version;
+    if (code || *version > 0)
+        return code;
+    return err_set(err, ERR_NOT_FOUND, "no version of a model %s is promoted", name);
+}
+
+err_code_t verb_rollback(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    char name[PROTO_NAME_MAX + 1];
+    proto_model_rollback_t question = {.name = name};
+    proto_model_rolled_back_t answer;
+    err_code_t code = cli_reference(cli->call.arguments[0], "model", name, &question.version, err);
+    if (code == ERR_OK && question.version == 0)
+        code = find_served(cli, name, &question.version, err);
+    if (code == ERR_OK)
+        code = cli_ask(cli, PROTO_model_rollback, &question, PROTO_model_rolled_back, &answer, err);
+    if (code)
+        return hint(code, "models", err);
+    if (say_is_json()) {
+        json_t *document = proto_to_json(PROTO_model_rolled_back, &answer);
+        json_object_set_new(document, "model", flat_json(PROTO_model_info, answer.model));
+        say_json(document);
+    } else {
+        printf("%s@%llu %s; promoted is %s@%llu\n", name, (unsigned long long)answer.version,
+               answer.canary ? "is tried no more" : "is rolled back", name,
+               (unsigned long long)answer.model->version);
+    }
+    return ERR_OK;
 }

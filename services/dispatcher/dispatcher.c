@@ -88,6 +88,7 @@ static const struct {
                 {PROTO_model_show, on_model},
                 {PROTO_model_rm, on_model_rm},
                 {PROTO_model_promote, on_promote},
+                {PROTO_model_rollback, on_rollback},
                 {PROTO_study_open, on_study_open},
                 {PROTO_study_append, on_study_append},
                 {PROTO_study_read, on_study_read},

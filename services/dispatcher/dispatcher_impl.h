@@ -96,6 +96,7 @@ void on_models(dispatcher_t *d, const bus_message_t *message);
 void on_model(dispatcher_t *d, const bus_message_t *message);
 void on_model_rm(dispatcher_t *d, const bus_message_t *message);
 void on_promote(dispatcher_t *d, const bus_message_t *message);
+void on_rollback(dispatcher_t *d, const bus_message_t *message);
 
 // --- study.c
 void on_study_open(dispatcher_t *d, const bus_message_t *message);

@@ -30,7 +30,8 @@ static void model_of(const store_reply_t *item, proto_model_info_t *info) {
                                  .created_ms = reply_number(item, 5),
                                  .info = reply_bytes(item, 6),
                                  .promoted = reply_number(item, 7) != 0,
-                                 .promoted_at = reply_number(item, 8)};
+                                 .promoted_at = reply_number(item, 8),
+                                 .canary = strtod(reply_text(item, 9), NULL)};
 }
 
 static item_t *question(const request_t *from, item_fn done, const char *where, const char *name,
@@ -200,6 +201,10 @@ static void removed(dispatcher_t *d, const item_t *item, const store_reply_t *re
         err_set(&why, ERR_CONFLICT, "model %s@%llu is promoted", item->job,
                 (unsigned long long)item->number);
         err_remedy(&why, "promote another version first: `inkling promote %s@VERSION`", item->job);
+    } else if (strcmp(word, "CANARY") == 0) {
+        err_set(&why, ERR_CONFLICT, "model %s@%llu is the canary: a part of the requests is its",
+                item->job, (unsigned long long)item->number);
+        err_remedy(&why, "end that first: `inkling rollback %s`, or promote it in full", item->job);
     } else if (strcmp(word, "USED") == 0) {
         err_set(&why, ERR_CONFLICT, "%s %s: version %llu is needed by job %s", sort, item->job,
                 (unsigned long long)reply_number(reply, 1), reply_text(reply, 2));
@@ -238,16 +243,31 @@ void on_model_rm(dispatcher_t *d, const bus_message_t *message) {
 
 static void promoted(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                      const err_t *err) {
-    err_t none;
-    if (err || reply_text(reply, 0)[0]) {
-        if (!err)
-            none_such(item, "model", &none);
-        answer_error(d, &item->from, err ? err : &none);
+    err_t why;
+    if (err) {
+        answer_error(d, &item->from, err);
         return;
     }
-    followers_revision(d, reply_number(reply, 1));
-    batch_add(d->batch,
-              question(&item->from, model_came, "m", item->job, item->number, "newest", 1));
+    const char *word = reply_text(reply, 0), *name = item->job;
+    unsigned long long version = item->number;
+    if (word[0] == 0) {
+        followers_revision(d, reply_number(reply, 1));
+        batch_add(d->batch,
+                  question(&item->from, model_came, "m", name, item->number, "newest", 1));
+        return;
+    }
+    if (strcmp(word, "UNPROMOTED") == 0) {
+        err_set(&why, ERR_CONFLICT,
+                "no version of model %s is promoted that could serve the other requests", name);
+        err_remedy(&why, "promote one in full first: `inkling promote %s@%llu`", name, version);
+    } else if (strcmp(word, "SAME") == 0) {
+        err_set(&why, ERR_CONFLICT, "model %s@%llu is promoted: it serves what a canary does not",
+                name, version);
+        err_remedy(&why, "name another version; `inkling rollback %s` ends a canary", name);
+    } else {
+        none_such(item, "model", &why);
+    }
+    answer_error(d, &item->from, &why);
 }
 
 void on_promote(dispatcher_t *d, const bus_message_t *message) {
@@ -260,5 +280,90 @@ void on_promote(dispatcher_t *d, const bus_message_t *message) {
     item->number = promote.version;
     item_text(item, promote.name);
     item_number(item, promote.version);
+    item_real(item, promote.percent);
+    batch_add(d->batch, item);
+}
+
+// --- Rollback
+// ------------------------------------------------------------------------------------
+
+// item: number2 the version that is served no more, kind "canary" if it was that.
+static void now_promoted_came(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                              const err_t *err) {
+    err_t none;
+    proto_model_info_t info;
+    if (err || store_count(reply) < 2) {
+        if (!err)
+            none_such(item, "model", &none);
+        answer_error(d, &item->from, err ? err : &none);
+        return;
+    }
+    model_of(store_item(reply, 1), &info);
+    proto_model_rolled_back_t told = {
+        .model = &info, .version = item->number2, .canary = item->kind[0] != 0};
+    answer(d, &item->from, PROTO_model_rolled_back, &told);
+}
+
+static void not_rolled_back(const item_t *item, const store_reply_t *reply, err_t *err) {
+    const char *word = reply_text(reply, 0), *name = item->job;
+    unsigned long long version = item->number, first = reply_number(reply, 1),
+                       second = reply_number(reply, 2);
+    if (strcmp(word, "NONE") == 0) {
+        err_set(err, ERR_NOT_FOUND, "no version of a model %s is promoted", name);
+        err_remedy(err, "`inkling models` lists what there is");
+    } else if (strcmp(word, "CANARY") == 0) {
+        err_set(err, ERR_CONFLICT, "model %s@%llu is tried beside %s@%llu", name, first, name,
+                version);
+        err_remedy(err, "end that first: `inkling rollback %s@%llu`", name, first);
+    } else if (strcmp(word, "FIRST") == 0) {
+        err_set(err, ERR_CONFLICT, "no version of model %s was promoted before %s@%llu", name, name,
+                version);
+        err_remedy(err, "name the one to be served: `inkling promote %s@VERSION`", name);
+    } else if (strcmp(word, "GONE") == 0) {
+        err_set(err, ERR_CONFLICT, "%s@%llu, which was promoted before %s@%llu, has been removed",
+                name, first, name, version);
+        if (second)
+            err_remedy(err, "the newest kept one of those before it: `inkling promote %s@%llu`",
+                       name, second);
+        else
+            err_remedy(err, "name the one to be served: `inkling promote %s@VERSION`", name);
+    } else if (second) {
+        err_set(err, ERR_CONFLICT, "%s@%llu is not served; promoted is %s@%llu, the canary %s@%llu",
+                name, version, name, first, name, second);
+        err_remedy(err, "`inkling rollback %s@%llu` ends the canary", name, second);
+    } else {
+        err_set(err, ERR_CONFLICT, "%s@%llu is not served; promoted is %s@%llu", name, version,
+                name, first);
+        err_remedy(err, "`inkling rollback %s@%llu` goes back from there", name, first);
+    }
+}
+
+static void rolled_back(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
+                        const err_t *err) {
+    err_t why;
+    if (err || reply_text(reply, 0)[0]) {
+        if (!err)
+            not_rolled_back(item, reply, &why);
+        answer_error(d, &item->from, err ? err : &why);
+        return;
+    }
+    followers_revision(d, reply_number(reply, 1));
+    item_t *next = question(&item->from, now_promoted_came, "m", item->job, reply_number(reply, 2),
+                            "newest", 1);
+    next->number2 = item->number;
+    snprintf(next->kind, sizeof next->kind, "%s", reply_number(reply, 3) ? "canary" : "");
+    batch_add(d->batch, next);
+}
+
+void on_rollback(dispatcher_t *d, const bus_message_t *message) {
+    proto_model_rollback_t rollback;
+    request_t from = request_of(message);
+    if (!decode(d, message, &rollback))
+        return;
+    item_t *item = item_new(SCRIPT_rollback, &from, rolled_back);
+    snprintf(item->job, sizeof item->job, "%s", rollback.name);
+    item->number = rollback.version;
+    item_text(item, rollback.name);
+    item_number(item, rollback.version);
     batch_add(d->batch, item);
 }

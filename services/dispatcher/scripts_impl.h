@@ -19,6 +19,7 @@
     S(tick, CHANGE)                                                                                \
     S(lease, CHANGE)                                                                               \
     S(promote, CHANGE)                                                                             \
+    S(rollback, CHANGE)                                                                            \
     S(remove, CHANGE)                                                                              \
     S(retain, CHANGE)                                                                              \
     S(study_open, CHANGE)                                                                          \

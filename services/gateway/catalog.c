@@ -1,5 +1,7 @@
 #include "gateway/catalog.h"
 
+#include "base/philox.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +11,16 @@
 
 enum { OPENING, BUILDING, READY, FAILED };
 
-// A name and what is promoted of it.
+// A name and what the registry says of it.
 typedef struct series {
     struct series *next;
     char *name;
     uint64_t promoted_at;
-    version_t *wanted; // never NULL
-    version_t *served; // or NULL: none has been loaded yet
-    bool listed;       // in the registry's newest list
+    version_t *wanted;  // never NULL
+    version_t *served;  // or NULL: none has been loaded yet
+    version_t *canary;  // or NULL; never the wanted one
+    double percent;     // of the requests without a version that the canary gets, once it is ready
+    bool listed, tried; // in the registry's newest list; its canary, too
 } series_t;
 
 struct catalog {
@@ -170,6 +174,13 @@ static series_t *promoted_last(const catalog_t *catalog) {
     return last;
 }
 
+// Does the name stand for version no longer, it goes, unless it has another part to play.
+static void stand_down(catalog_t *catalog, version_t *version) {
+    name_stands(catalog, version, -1);
+    if (version && version->names == 0)
+        drop(catalog, version);
+}
+
 // The wanted version is ready: from now on it is the one that is served.
 static void swap(catalog_t *catalog, series_t *series) {
     version_t *old = series->served;
@@ -177,17 +188,21 @@ static void swap(catalog_t *catalog, series_t *series) {
         return;
     name_stands(catalog, series->wanted, 1);
     series->served = series->wanted;
-    name_stands(catalog, old, -1);
-    if (old)
-        drop(catalog, old);
+    stand_down(catalog, old);
+}
+
+// The version of that description; a new one begins to load.
+static version_t *get_version(catalog_t *catalog, const proto_model_info_t *model, int64_t now_ms) {
+    version_t *version = find_same(catalog, model);
+    if (version)
+        return version;
+    version = version_new(catalog, model, now_ms);
+    start(catalog, version);
+    return version;
 }
 
 static void want(catalog_t *catalog, const proto_model_info_t *model, int64_t now_ms) {
-    version_t *version = find_same(catalog, model);
-    if (!version) {
-        version = version_new(catalog, model, now_ms);
-        start(catalog, version);
-    }
+    version_t *version = get_version(catalog, model, now_ms);
     series_t *series = find_series(catalog, model->name);
     if (!series) {
         series = mem_zero(1, sizeof *series);
@@ -206,15 +221,25 @@ static void want(catalog_t *catalog, const proto_model_info_t *model, int64_t no
         swap(catalog, series);
 }
 
+// canary: NULL: there is none any more.
+static void try_canary(catalog_t *catalog, series_t *series, version_t *canary, double percent) {
+    version_t *old = series->canary;
+    series->percent = percent;
+    if (canary == old)
+        return;
+    if (canary && canary->state == FAILED)
+        start(catalog, canary);
+    name_stands(catalog, canary, 1);
+    series->canary = canary;
+    stand_down(catalog, old);
+}
+
 static void forget(catalog_t *catalog, series_t **link) {
     series_t *series = *link;
-    version_t *wanted = series->wanted, *served = series->served;
     *link = series->next;
-    name_stands(catalog, wanted, -1);
-    name_stands(catalog, served, -1);
-    drop(catalog, wanted);
-    if (served && served != wanted)
-        drop(catalog, served);
+    try_canary(catalog, series, NULL, 0);
+    stand_down(catalog, series->served);
+    stand_down(catalog, series->wanted);
     free(series->name);
     free(series);
 }
@@ -225,6 +250,15 @@ static int by_promotion(const void *a, const void *b) {
     return x > y ? -1 : x < y;
 }
 
+// A canary is one beside a promoted version; alone it means nothing.
+static void take_canary(catalog_t *catalog, const proto_model_info_t *model, int64_t now_ms) {
+    series_t *series = find_series(catalog, model->name);
+    if (!series || !series->listed || series->tried || series->wanted->number == model->version)
+        return;
+    series->tried = true;
+    try_canary(catalog, series, get_version(catalog, model, now_ms), model->canary);
+}
+
 void catalog_promoted(catalog_t *catalog, const proto_model_info_t *models, size_t count,
                       int64_t now_ms) {
     const proto_model_info_t **order = mem_zero(count + 1, sizeof *order);
@@ -232,13 +266,19 @@ void catalog_promoted(catalog_t *catalog, const proto_model_info_t *models, size
         order[i] = &models[i];
     qsort(order, count, sizeof *order, by_promotion);
     for (series_t *series = catalog->series; series; series = series->next)
-        series->listed = false;
+        series->listed = series->tried = false;
     for (size_t i = 0; i < count; i++) {
         const series_t *series = find_series(catalog, order[i]->name);
-        if (!series || !series->listed) // of two of one name the newer promotion counts
+        if (order[i]->promoted && (!series || !series->listed)) // of two the newer promotion counts
             want(catalog, order[i], now_ms);
     }
+    for (size_t i = 0; i < count; i++)
+        if (!order[i]->promoted && order[i]->canary > 0)
+            take_canary(catalog, order[i], now_ms);
     free(order);
+    for (series_t *series = catalog->series; series; series = series->next)
+        if (!series->tried)
+            try_canary(catalog, series, NULL, 0);
     for (series_t **link = &catalog->series; *link;)
         if ((*link)->listed)
             link = &(*link)->next;
@@ -283,7 +323,18 @@ static catalog_answer_t answer(catalog_t *catalog, version_t *version, int64_t n
     return CATALOG_FAILED;
 }
 
-catalog_answer_t catalog_find(catalog_t *catalog, const char *text, int64_t now_ms,
+// The canary, for its share of the requests: uniform, and a larger share contains a smaller one.
+static version_t *choose(const catalog_t *catalog, const series_t *series, uint64_t number) {
+    version_t *usual = series->served ? series->served : series->wanted;
+    if (!series->canary || series->canary->state != READY)
+        return usual;
+    philox_t random =
+        philox(catalog->limits.seed, (uint32_t)number, (uint32_t)(number >> 32), 0, 0);
+    double draw = ((double)random.v[0] * 0x1p32 + (double)random.v[1]) * 0x1p-64; // in [0, 1]
+    return draw * 100 < series->percent ? series->canary : usual;
+}
+
+catalog_answer_t catalog_find(catalog_t *catalog, const char *text, uint64_t number, int64_t now_ms,
                               catalog_found_t *found, err_t *err) {
     *found = (catalog_found_t){0};
     if (read_name(text, found, err) != ERR_OK)
@@ -295,9 +346,14 @@ catalog_answer_t catalog_find(catalog_t *catalog, const char *text, int64_t now_
         const series_t *series =
             found->name[0] ? find_series(catalog, found->name) : promoted_last(catalog);
         if (series)
-            version = series->served ? series->served : series->wanted;
+            version = choose(catalog, series, number);
     }
     return version ? answer(catalog, version, now_ms, found, err) : CATALOG_UNKNOWN;
+}
+
+const version_t *catalog_served_last(const catalog_t *catalog) {
+    const series_t *series = promoted_last(catalog);
+    return series ? series->served : NULL;
 }
 
 err_code_t catalog_add(catalog_t *catalog, const proto_model_info_t *model, int64_t now_ms,
@@ -386,29 +442,45 @@ void catalog_release(catalog_t *catalog, version_t *version) {
         trim_spares(catalog, catalog->limits.spare_max);
 }
 
+// Tries a failed version again when its time has come; *due_ms: when the next one's will.
+static void try_again(catalog_t *catalog, version_t *version, int64_t now_ms, int64_t *due_ms) {
+    if (!version || version->state != FAILED)
+        return;
+    if (version->retry_ms <= now_ms)
+        start(catalog, version);
+    else if (*due_ms == 0 || version->retry_ms < *due_ms)
+        *due_ms = version->retry_ms;
+}
+
 int64_t catalog_tick(catalog_t *catalog, int64_t now_ms) {
     int64_t due_ms = 0;
     for (series_t *series = catalog->series; series; series = series->next) {
-        version_t *version = series->wanted;
-        if (version->state == FAILED && version->retry_ms <= now_ms)
-            start(catalog, version);
-        else if (version->state == FAILED && (due_ms == 0 || version->retry_ms < due_ms))
-            due_ms = version->retry_ms;
+        try_again(catalog, series->wanted, now_ms, &due_ms);
+        try_again(catalog, series->canary, now_ms, &due_ms);
     }
     return due_ms;
 }
 
+// --- Told
+// -----------------------------------------------------------------------------------------
+
+static void count_failed(catalog_state_t *state, const version_t *version) {
+    if (!version || version->failures == 0)
+        return;
+    if (state->failed < CATALOG_FAILURES_MAX)
+        state->failures[state->failed] = version;
+    state->failed++;
+}
+
 void catalog_state(const catalog_t *catalog, catalog_state_t *state) {
-    *state = (catalog_state_t){.memory = catalog->memory};
+    *state = (catalog_state_t){.memory = catalog->memory, .memory_max = catalog->limits.memory_max};
     for (const series_t *series = catalog->series; series; series = series->next) {
         state->promoted++;
         state->served += series->served != NULL;
-        state->pending += series->wanted != series->served && series->wanted->failures == 0;
-        if (series->wanted != series->served && series->wanted->failures > 0) {
-            if (state->failed < CATALOG_FAILURES_MAX)
-                state->failures[state->failed] = series->wanted;
-            state->failed++;
-        }
+        state->canaries += series->canary != NULL;
+        state->pending += !series->served && series->wanted->failures == 0;
+        count_failed(state, series->wanted);
+        count_failed(state, series->canary);
     }
     for (const version_t *version = catalog->versions; version; version = version->next) {
         state->loading += in_progress(version);
@@ -416,17 +488,27 @@ void catalog_state(const catalog_t *catalog, catalog_state_t *state) {
     }
 }
 
+static proto_model_info_t info_of(const version_t *version) {
+    return (proto_model_info_t){.name = version->name,
+                                .version = version->number,
+                                .path = version->path,
+                                .digest = version->digest};
+}
+
 size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room) {
     size_t count = 0;
-    for (const series_t *series = catalog->series; series; series = series->next, count++) {
-        const version_t *version = series->wanted;
-        if (count < room)
-            models[count] = (proto_model_info_t){.name = version->name,
-                                                 .version = version->number,
-                                                 .path = version->path,
-                                                 .digest = version->digest,
-                                                 .promoted = true,
-                                                 .promoted_at = series->promoted_at};
+    for (const series_t *series = catalog->series; series; series = series->next) {
+        if (count < room) {
+            models[count] = info_of(series->wanted);
+            models[count].promoted = true;
+            models[count].promoted_at = series->promoted_at;
+        }
+        count++;
+        if (series->canary && count < room) {
+            models[count] = info_of(series->canary);
+            models[count].canary = series->percent;
+        }
+        count += series->canary != NULL;
     }
     return count;
 }

@@ -4,9 +4,12 @@
 // A model's name stands for two versions: the one that is wanted (promoted in the registry) and the
 // one that is served, which follows as soon as the wanted one has been loaded beside it. A wanted
 // version that cannot be loaded leaves the old one in service and is tried again, 1 s to 60 s
-// later. Versions that are neither wanted nor served are spare: loaded because somebody asked for
-// NAME@V, dropped by age of their last use when there are more than spare_max of them or memory is
-// short. A version in use is never dropped: it is held by requests.
+// later. Beside the two there may be a third, the canary: it is given a share of the requests that
+// name the model without a version, once it has been loaded, and none while it cannot be.
+//
+// Versions that no name stands for are spare: loaded because somebody asked for NAME@V, dropped by
+// age of their last use when there are more than spare_max of them or memory is short. A version in
+// use is never dropped: it is held by requests.
 //
 // Life of a version: opening (checked, its memory estimated) → building → ready | failed.
 #ifndef INKLING_GATEWAY_CATALOG_H
@@ -30,7 +33,7 @@ typedef struct version {
     uint64_t memory; // bytes that are counted for it
     int64_t used_ms, retry_ms;
     int refs;  // requests that use it
-    int names; // wanted or served: two at most
+    int names; // that it stands for: as wanted, as served, as canary
     int failures;
     bool gone; // out of the list; freed when nothing uses it
     err_t err; // of a failed one
@@ -47,13 +50,15 @@ typedef struct {
 typedef struct {
     int spare_max;       // versions on demand that stay loaded
     uint64_t memory_max; // bytes of all engines
+    uint64_t seed;       // of the choice between served version and canary
 } catalog_limits_t;
 
 catalog_t *catalog_new(const catalog_limits_t *limits, const catalog_ops_t *ops, void *arg);
 // Nothing is being opened or built any more. Unloads everything.
 void catalog_destroy(catalog_t **catalog);
 
-// The registry's promoted versions, all of them. Loads what is new, the model promoted last first.
+// The registry's promoted versions and the canaries beside them, all of them. Loads what is new:
+// the model promoted last first, canaries behind.
 void catalog_promoted(catalog_t *catalog, const proto_model_info_t *models, size_t count,
                       int64_t now_ms);
 
@@ -70,9 +75,14 @@ typedef struct {
     uint64_t number;               // 0: the promoted one
 } catalog_found_t;
 
-// text: "", NAME or NAME@VERSION. May begin a new attempt at loading one that failed long ago.
-catalog_answer_t catalog_find(catalog_t *catalog, const char *text, int64_t now_ms,
+// text: "", NAME or NAME@VERSION. number: of the request among all of this gateway; it alone
+// decides whether a request without a version is given to the canary, so that a request that asks
+// again is not given to another version, and one of a larger share stays there. May begin a new
+// attempt at loading one that failed long ago.
+catalog_answer_t catalog_find(catalog_t *catalog, const char *text, uint64_t number, int64_t now_ms,
                               catalog_found_t *found, err_t *err);
+// The version that is served of the model promoted last, canary aside; NULL: none.
+const version_t *catalog_served_last(const catalog_t *catalog);
 
 // A version that the registry showed, to be loaded on demand. ERR_FULL: spare_max are loaded and
 // all of them in use.
@@ -95,16 +105,17 @@ int64_t catalog_tick(catalog_t *catalog, int64_t now_ms);
 #define CATALOG_FAILURES_MAX 4
 
 typedef struct {
-    int promoted, served; // names
-    int pending, failed;  // names whose wanted version is still to be loaded, or cannot be
-    int loading, loaded;  // versions
-    uint64_t memory;
+    int promoted, served, canaries; // names
+    int pending;         // names that nothing is served of yet, nor has their wanted version failed
+    int failed;          // wanted versions and canaries that cannot be loaded
+    int loading, loaded; // versions
+    uint64_t memory, memory_max;
     const version_t *failures[CATALOG_FAILURES_MAX]; // the first of those that failed
 } catalog_state_t;
 
 void catalog_state(const catalog_t *catalog, catalog_state_t *state);
-// Fills models with the promoted ones as last told (pointing into the catalog); returns how many of
-// them there are.
+// Fills models with the promoted ones and the canaries as last told (pointing into the catalog);
+// returns how many of them there are.
 size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room);
 
 // For tests: versions in the list.

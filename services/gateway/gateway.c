@@ -48,11 +48,10 @@ static bool ready(void *self, char *detail, size_t size) {
     }
     const char *away = directory_heard(gateway->directory) ? "" : "; the dispatcher is away";
     char last[PROTO_NAME_MAX + 48] = "";
-    catalog_found_t found;
-    if (state.served > 0 &&
-        catalog_find(gateway->catalog, "", 0, &found, &(err_t){0}) == CATALOG_READY)
-        snprintf(last, sizeof last, "; promoted last: %s@%llu", found.version->name,
-                 (unsigned long long)found.version->number);
+    const version_t *version = catalog_served_last(gateway->catalog);
+    if (version)
+        snprintf(last, sizeof last, "; promoted last: %s@%llu", version->name,
+                 (unsigned long long)version->number);
     buf_t text;
     buf_init(&text, size - 1);
     buf_printf(&text, "%d of %d promoted models served%s%s", state.served, state.promoted, last,

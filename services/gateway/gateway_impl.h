@@ -27,6 +27,7 @@ typedef struct {
     stats_t stats;
     // requests
     budget_t budget;
+    uint64_t accepted; // so far
     request_t *parked; // waiting for a version, oldest first
     int parked_timer;
     bool draining;

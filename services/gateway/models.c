@@ -305,14 +305,8 @@ void models_read_cache(gateway_t *gateway) {
 
 static void on_promoted(void *arg, const proto_models_t *list) {
     gateway_t *gateway = arg;
-    proto_model_info_t *promoted = mem_zero(list->models.count + 1, sizeof *promoted);
-    size_t count = 0;
-    for (size_t i = 0; i < list->models.count; i++)
-        if (list->models.items[i].promoted)
-            promoted[count++] = list->models.items[i];
     gateway->known = true;
-    catalog_promoted(gateway->catalog, promoted, count, clock_mono_ms());
-    free(promoted);
+    catalog_promoted(gateway->catalog, list->models.items, list->models.count, clock_mono_ms());
     write_cache(gateway, list->revision);
     after_step(gateway);
 }

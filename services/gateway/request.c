@@ -17,6 +17,7 @@ struct request {
     bus_message_t to; // peer, type and id of the message that is answered
     int64_t received_us, deadline_ms, wait_ms, parked_ms; // wait_ms: allowed, parked_ms: since
     char model[MODEL_TEXT_MAX + 1];
+    uint64_t number; // among all requests: what is chosen for it is chosen once
     asked_t asked;
     uint64_t ticket;
     version_t *version; // held, once the images are on their way
@@ -197,12 +198,16 @@ static void waited_enough(const request_t *request, err_t *err) {
     err_remedy(err, "is the stack up? `inkling status` tells");
 }
 
+static catalog_answer_t find(const request_t *request, catalog_found_t *found, err_t *err) {
+    return catalog_find(request->gateway->catalog, request->model, request->number, clock_mono_ms(),
+                        found, err);
+}
+
 // True: it waits on (or begins to). False: it is gone: on its way, or answered.
 static bool waits(request_t *request) {
-    gateway_t *gateway = request->gateway;
     catalog_found_t found;
     err_t err;
-    switch (catalog_find(gateway->catalog, request->model, clock_mono_ms(), &found, &err)) {
+    switch (find(request, &found, &err)) {
     case CATALOG_READY:
         dispatch(request, found.version);
         return false;
@@ -284,8 +289,7 @@ static bool check_refreshed(request_t *request, const void *arg) {
         return true;
     catalog_found_t found;
     err_t err;
-    if (catalog_find(request->gateway->catalog, request->model, clock_mono_ms(), &found, &err) !=
-        CATALOG_UNKNOWN)
+    if (find(request, &found, &err) != CATALOG_UNKNOWN)
         return waits(request);
     if (news->err)
         err = *news->err;
@@ -305,8 +309,7 @@ static bool check_shown(request_t *request, const void *arg) {
     err_t err;
     if (request->asked != ASKED_SHOW)
         return true;
-    catalog_answer_t known =
-        catalog_find(request->gateway->catalog, request->model, clock_mono_ms(), &found, &err);
+    catalog_answer_t known = find(request, &found, &err);
     if (found.number != news->version || strcmp(found.name, news->name) != 0)
         return true;
     if (known != CATALOG_UNKNOWN || !news->err)
@@ -404,6 +407,7 @@ static request_t *request_new(gateway_t *gateway, const bus_message_t *message,
                               const proto_classify_t *body, uint64_t charged) {
     request_t *request = mem_zero(1, sizeof *request);
     request->gateway = gateway;
+    request->number = gateway->accepted++;
     request->to = (bus_message_t){.peer = message->peer, .type = message->type, .id = message->id};
     request->received_us = clock_mono_us();
     request->parked_ms = message->received_ms;

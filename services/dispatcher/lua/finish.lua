@@ -1,6 +1,8 @@
 #!lua flags=allow-oom
 -- include lib_job.lua
 -- include lib.lua
+-- include lib_model.lua
+-- include lib_promote.lua
 -- The end of an attempt as its worker tells it: last events, state, result, registration and the worker's next lease.
 -- Item: id, token, outcome, retryable, jitter, result, packed failure, reason, list of what to register (nothing, or d or m,
 -- name, base, path, digest, info, promote), number of the first event, list of events, worker, boot, list of kinds for the next lease.
@@ -16,7 +18,7 @@ end
 
 -- The version's number, or nil: another job registered a version meanwhile, the attempt is to be repeated.
 local function register(id, job, what)
-    local where, name, base, path, digest, info, promote = unpack(what)
+    local where, name, base, path, digest, info, when = unpack(what)
     local key = where .. ':' .. name
     local newest = newest_version(key)
     local record = newest > 0 and unpack_value(call('HGET', key, newest))
@@ -29,9 +31,9 @@ local function register(id, job, what)
     local version = call('HINCRBY', where .. 'n', name, 1)
     call('HSET', key, version, pack({path, digest, id, now, info}))
     call('INCR', where .. 'c')
-    local revision = call('INCR', 'rev')
-    if promote == 'always' or (promote == 'first' and call('HEXISTS', 'mp', name) == 0) then
-        call('HSET', 'mp', name, version .. ':' .. revision)
+    call('INCR', 'rev')
+    if when == 'always' or (when == 'first' and not promoted_of(name)) then
+        promote(name, version)
     end
     return version
 end

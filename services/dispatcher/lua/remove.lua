@@ -1,8 +1,11 @@
 #!lua flags=allow-oom
 -- include lib_job.lua
 -- include lib.lua
--- Forgets a version of a data set (d) or model (m), or all; refused while promoted or a waiting or running job refers to it.
--- Item: d or m, name, version (0: all). Reply: {'', revision, path …} | {'NONE'} | {'PROMOTED'} | {'USED', version, id}
+-- include lib_model.lua
+-- Forgets a version of a data set (d) or model (m), or all; refused while it is promoted or the canary, or a waiting or running
+-- job refers to it.
+-- Item: d or m, name, version (0: all). Reply: {'', revision, path …} | {'NONE'} | {'PROMOTED'} | {'CANARY'} |
+-- {'USED', version, id}
 return run(function()
     local where, name, version = arg(), arg(), arg()
     local key = where .. ':' .. name
@@ -11,9 +14,10 @@ return run(function()
         return {'NONE'}
     end
     for _, v in ipairs(versions) do
-        local promoted = where == 'm' and call('HGET', 'mp', name)
-        if promoted and string.match(promoted, '^(%d+):') == v then
+        if where == 'm' and promoted_of(name) == v then
             return {'PROMOTED'}
+        elseif where == 'm' and canary_of(name) == v then
+            return {'CANARY'}
         end
         local user = call('SRANDMEMBER', 'ref:' .. key .. '@' .. v)
         if user then

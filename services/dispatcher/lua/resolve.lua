@@ -1,5 +1,6 @@
 #!lua flags=no-writes
 -- include lib_job.lua
+-- include lib_model.lua
 -- Which versions do a job's references mean now? ARGV: idempotency key of the submit, digest of what came with it, triples of
 -- d or m, name, version (0: the newest, of a model the promoted one).
 -- Reply: {id of the job with that key or '', versions of data sets kept, of models, {version or 0 …}, {versions that exist,
@@ -11,8 +12,7 @@ for i = 3, #ARGV, 3 do
     if version > 0 then
         found = call('HEXISTS', key, version) == 1 and version or 0
     else
-        local promoted = where == 'm' and call('HGET', 'mp', name)
-        found = promoted and tonumber(string.match(promoted, '^(%d+):')) or 0
+        found = where == 'm' and tonumber(promoted_of(name) or 0) or 0
         for _, v in ipairs(found == 0 and call('HKEYS', key) or {}) do
             found = math.max(found, tonumber(v))
         end

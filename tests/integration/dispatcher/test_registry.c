@@ -127,9 +127,28 @@ static const proto_models_t *models(bool promoted) {
     return scene_ask(PROTO_model_list, &list, PROTO_models);
 }
 
-static const proto_model_info_t *promote(uint64_t version) {
-    proto_model_promote_t order = {.name = "demo", .version = version};
+static const proto_model_info_t *promote_part(uint64_t version, double percent) {
+    proto_model_promote_t order = {.name = "demo", .version = version, .percent = percent};
     return ((proto_model_t *)scene_ask(PROTO_model_promote, &order, PROTO_model))->model;
+}
+
+static const proto_model_info_t *promote(uint64_t version) {
+    return promote_part(version, 100);
+}
+
+static err_t promote_refused(uint64_t version, double percent, err_code_t code) {
+    proto_model_promote_t order = {.name = "demo", .version = version, .percent = percent};
+    return scene_refused(PROTO_model_promote, &order, code);
+}
+
+static const proto_model_rolled_back_t *rollback(uint64_t version) {
+    proto_model_rollback_t order = {.name = "demo", .version = version};
+    return scene_ask(PROTO_model_rollback, &order, PROTO_model_rolled_back);
+}
+
+static err_t rollback_refused(uint64_t version, err_code_t code) {
+    proto_model_rollback_t order = {.name = "demo", .version = version};
+    return scene_refused(PROTO_model_rollback, &order, code);
 }
 
 static void expect_text(const char *text, const char *words) {
@@ -227,8 +246,7 @@ static void test_which_model_is_served(void **state) {
     assert_false(model(1)->promoted);
     // Again: it is the one promoted last.
     assert_true(promote(2)->promoted_at > served->promoted_at);
-    proto_model_promote_t none = {.name = "demo", .version = 3};
-    err_t err = scene_refused(PROTO_model_promote, &none, ERR_NOT_FOUND);
+    err_t err = promote_refused(3, 100, ERR_NOT_FOUND);
     expect_text(err.message, "there is no version 3 of model demo");
     uint64_t revision = models(true)->revision;
     scene_kill_dispatcher();
@@ -263,6 +281,168 @@ static void test_a_model_in_use_stays(void **state) {
     job = begin("evaluate", "{\"model\":\"demo\",\"dataset\":\"demo\"}");
     expect_text(scene_json(job->body), "\"model\":\"demo@2\"");
     hand_finish(&ann, job, "succeeded", "succeeded");
+}
+
+static void train_versions_from(int first, int count) {
+    for (int i = first; i < first + count; i++)
+        assert_int_equal(end_train(begin_train(), (char)('a' + i))->version, i + 1);
+}
+
+static void train_versions(int count) {
+    end_ingest(begin_ingest(), 0, 'a');
+    train_versions_from(0, count);
+}
+
+// What gateways are told: the promoted version and the canary, each with its share.
+static void expect_served(uint64_t promoted, uint64_t canary, double percent) {
+    const proto_models_t *list = models(true);
+    assert_int_equal(list->models.count, canary ? 2 : 1);
+    assert_int_equal(list->models.items[0].version, promoted);
+    assert_true(list->models.items[0].promoted && list->models.items[0].canary == 0);
+    if (canary) {
+        const proto_model_info_t *info = &list->models.items[1];
+        assert_int_equal(info->version, canary);
+        assert_true(!info->promoted && info->canary == percent && info->promoted_at == 0);
+    }
+}
+
+static void test_a_canary_is_tried_and_completed(void **state) {
+    (void)state;
+    open();
+    train_versions(4);
+    uint64_t first_at = model(1)->promoted_at, before = models(true)->revision;
+    const proto_model_info_t *info = promote_part(2, 12.5);
+    assert_true(!info->promoted && info->canary == 12.5);
+    expect_served(1, 2, 12.5);
+    assert_true(models(true)->revision > before);      // those who wait for a change are told
+    assert_int_equal(model(1)->promoted_at, first_at); // what is promoted has not changed
+    assert_int_equal(model(0)->version, 1);
+    before = models(true)->revision;
+    promote_part(2, 40); // another share
+    expect_served(1, 2, 40);
+    assert_true(models(true)->revision > before);
+    // It stays through the death of the dispatcher.
+    scene_kill_dispatcher();
+    scene_start_dispatcher();
+    hand_hello(&ann, NULL, 0);
+    expect_served(1, 2, 40);
+    promote_part(3, 5); // another canary takes its place
+    expect_served(1, 3, 5);
+    assert_int_equal(models(false)->models.count, 4);
+    err_t err = promote_refused(1, 10, ERR_CONFLICT);
+    expect_text(err.message, "demo@1 is promoted");
+    expect_text(err.remedy, "rollback demo");
+    err = promote_refused(9, 10, ERR_NOT_FOUND);
+    expect_text(err.message, "there is no version 9 of model demo");
+    expect_served(1, 3, 5); // refusals change nothing
+    proto_model_rm_t rm = {.name = "demo", .version = 3};
+    err = scene_refused(PROTO_model_rm, &rm, ERR_CONFLICT);
+    expect_text(err.message, "demo@3 is the canary");
+    expect_text(err.remedy, "rollback demo");
+    promote(3); // in full
+    expect_served(3, 0, 0);
+    promote_part(4, 50);
+    promote(2); // any promotion in full ends a canary
+    expect_served(2, 0, 0);
+    promote_part(4, 50);
+    promote(2);
+    expect_served(2, 0, 0);
+    // A training that promotes what it makes does so, too.
+    promote_part(4, 50);
+    proto_new_model_t made = {.name = "demo",
+                              .path = make_folder("models", 'z'),
+                              .digest = digest_of('z'),
+                              .promote = "always"};
+    assert_int_equal(end(begin_train(), NULL, &made)->version, 5);
+    expect_served(5, 0, 0);
+    assert_int_equal(rollback(5)->model->version, 2);
+}
+
+static void test_a_canary_needs_a_promoted_version(void **state) {
+    (void)state;
+    open();
+    end_ingest(begin_ingest(), 0, 'a');
+    proto_new_model_t made = {.name = "demo",
+                              .path = make_folder("models", 'a'),
+                              .digest = digest_of('a'),
+                              .promote = "never"};
+    end(begin_train(), NULL, &made);
+    err_t err = promote_refused(1, 10, ERR_CONFLICT);
+    expect_text(err.message, "no version of model demo is promoted");
+    expect_text(err.remedy, "`inkling promote demo@1`");
+    err = rollback_refused(1, ERR_NOT_FOUND);
+    expect_text(err.message, "no version of a model demo is promoted");
+    assert_int_equal(models(true)->models.count, 0);
+    promote(1);
+    expect_served(1, 0, 0);
+}
+
+static void test_rollback_goes_back_step_by_step(void **state) {
+    (void)state;
+    open();
+    train_versions(4);
+    uint64_t first_at = model(1)->promoted_at;
+    err_t err = rollback_refused(1, ERR_CONFLICT);
+    expect_text(err.message, "no version of model demo was promoted before demo@1");
+    promote(2);
+    promote(2); // again is no step
+    promote(3);
+    promote_part(4, 30);
+    err = rollback_refused(3, ERR_CONFLICT);
+    expect_text(err.message, "demo@4 is tried beside demo@3");
+    expect_text(err.remedy, "`inkling rollback demo@4`");
+    const proto_model_rolled_back_t *done = rollback(4); // the canary goes first
+    assert_true(done->canary && done->version == 4 && done->model->version == 3);
+    expect_served(3, 0, 0);
+    // Asked again it is answered, and not done again.
+    uint64_t revision = models(true)->revision;
+    done = rollback(4);
+    assert_true(done->canary && done->version == 4 && done->model->version == 3);
+    assert_int_equal(models(true)->revision, revision);
+    done = rollback(3);
+    assert_true(!done->canary && done->version == 3 && done->model->version == 2);
+    expect_served(2, 0, 0);
+    assert_true(models(true)->revision > revision);
+    done = rollback(3);
+    assert_true(!done->canary && done->version == 3 && done->model->version == 2);
+    err = rollback_refused(4, ERR_CONFLICT); // not the last thing that was rolled back
+    expect_text(err.message, "demo@4 is not served; promoted is demo@2");
+    scene_kill_dispatcher(); // the history is kept, and so is what was done last
+    scene_start_dispatcher();
+    hand_hello(&ann, NULL, 0);
+    assert_int_equal(rollback(3)->model->version, 2);
+    assert_int_equal(rollback(2)->model->version, 1);
+    assert_int_equal(model(1)->promoted_at, first_at); // as it was then
+    err = rollback_refused(1, ERR_CONFLICT);
+    expect_text(err.message, "was promoted before demo@1");
+    expect_served(1, 0, 0);
+}
+
+static void test_rollback_to_what_was_removed_is_refused(void **state) {
+    (void)state;
+    open();
+    train_versions(3);
+    promote(2);
+    promote(3);
+    proto_model_rm_t rm = {.name = "demo", .version = 2};
+    scene_ask(PROTO_model_rm, &rm, PROTO_ok);
+    err_t err = rollback_refused(3, ERR_CONFLICT);
+    expect_text(err.message, "demo@2, which was promoted before demo@3, has been removed");
+    expect_text(err.remedy, "`inkling promote demo@1`");
+    expect_served(3, 0, 0);
+    rm.version = 1;
+    scene_ask(PROTO_model_rm, &rm, PROTO_ok);
+    err = rollback_refused(3, ERR_CONFLICT);
+    expect_text(err.remedy, "`inkling promote demo@VERSION`");
+    assert_int_equal(models(true)->models.count, 1);
+    // The history has an end.
+    train_versions_from(3, 2);
+    for (int i = 0; i < 40; i++)
+        promote(4 + (uint64_t)i % 2);
+    for (int i = 0; i < 16; i++)
+        rollback(5 - (uint64_t)i % 2);
+    rollback_refused(5, ERR_CONFLICT);
+    expect_served(5, 0, 0);
 }
 
 // The gateway waits for a change so.
@@ -352,9 +532,16 @@ static void test_bodies_are_checked_before_they_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_versions_of_a_data_set),         TEST(test_a_data_set_in_use_stays),
-        TEST(test_which_model_is_served),          TEST(test_a_model_in_use_stays),
-        TEST(test_who_waits_for_a_change_is_told), TEST(test_bodies_are_checked_before_they_wait),
+        TEST(test_versions_of_a_data_set),
+        TEST(test_a_data_set_in_use_stays),
+        TEST(test_which_model_is_served),
+        TEST(test_a_model_in_use_stays),
+        TEST(test_a_canary_is_tried_and_completed),
+        TEST(test_a_canary_needs_a_promoted_version),
+        TEST(test_rollback_goes_back_step_by_step),
+        TEST(test_rollback_to_what_was_removed_is_refused),
+        TEST(test_who_waits_for_a_change_is_told),
+        TEST(test_bodies_are_checked_before_they_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,8 +46,8 @@ static const catalog_ops_t ops = {on_open, on_build, on_unload};
 
 static fake_t *fake_new(uint64_t memory_max) {
     fake_t *fake = mem_zero(1, sizeof *fake);
-    fake->catalog =
-        catalog_new(&(catalog_limits_t){.spare_max = SPARES, .memory_max = memory_max}, &ops, fake);
+    fake->catalog = catalog_new(
+        &(catalog_limits_t){.spare_max = SPARES, .memory_max = memory_max, .seed = 3}, &ops, fake);
     fake->now = 1000;
     return fake;
 }
@@ -100,16 +100,23 @@ static proto_model_info_t model(const char *name, uint64_t version, uint64_t pro
                                 .promoted_at = promoted_at};
 }
 
+static proto_model_info_t canary(const char *name, uint64_t version, double percent) {
+    proto_model_info_t info = model(name, version, 0);
+    info.promoted = false;
+    info.canary = percent;
+    return info;
+}
+
 static void promote(fake_t *fake, const proto_model_info_t *models, size_t count) {
     catalog_promoted(fake->catalog, models, count, fake->now);
 }
 
 // What is answered: "a@1", "loading a@1", "unknown a@1" or the code of the error.
-static const char *found(fake_t *fake, const char *text) {
+static const char *found_by(fake_t *fake, const char *text, uint64_t number) {
     static char answer[128];
     catalog_found_t got;
     err_t err;
-    catalog_answer_t kind = catalog_find(fake->catalog, text, fake->now, &got, &err);
+    catalog_answer_t kind = catalog_find(fake->catalog, text, number, fake->now, &got, &err);
     if (kind == CATALOG_FAILED)
         return err_name(err.code);
     if (kind == CATALOG_READY)
@@ -121,9 +128,13 @@ static const char *found(fake_t *fake, const char *text) {
     return answer;
 }
 
+static const char *found(fake_t *fake, const char *text) {
+    return found_by(fake, text, 0);
+}
+
 static version_t *get(fake_t *fake, const char *text) {
     catalog_found_t got;
-    assert_int_equal(catalog_find(fake->catalog, text, fake->now, &got, NULL), CATALOG_READY);
+    assert_int_equal(catalog_find(fake->catalog, text, 0, fake->now, &got, NULL), CATALOG_READY);
     return got.version;
 }
 
@@ -378,6 +389,148 @@ static void promotion_while_loading(void **state) {
     fake_destroy(fake);
 }
 
+// --- Canaries
+
+// Of requests first … first + count − 1 for the model, those that are given to that version.
+static int given_to(fake_t *fake, const char *text, uint64_t version, uint64_t first, int count) {
+    int given = 0;
+    for (int i = 0; i < count; i++) {
+        catalog_found_t got;
+        assert_int_equal(
+            catalog_find(fake->catalog, text, first + (uint64_t)i, fake->now, &got, NULL),
+            CATALOG_READY);
+        given += got.version->number == version;
+    }
+    return given;
+}
+
+static void a_canary_gets_its_share(void **state) {
+    (void)state;
+    fake_t *fake = fake_new(1000);
+    proto_model_info_t models[] = {canary("a", 2, 10), model("a", 1, 5)};
+    promote(fake, models, 2);
+    assert_int_equal(fake->opening[0]->number, 1); // what is promoted goes before
+    catalog_state_t now;
+    open_next(fake, 10, NULL);
+    build_next(fake, NULL);
+    assert_int_equal(given_to(fake, "a", 1, 0, 1000), 1000); // it is not there yet
+    catalog_state(fake->catalog, &now);
+    assert_int_equal(now.pending, 0);
+    assert_int_equal(now.canaries, 1);
+    load_all(fake);
+    // 6 standard deviations of a fair draw: 9000 ± 180, whichever requests they are.
+    for (uint64_t first = 0; first < 3; first++) {
+        int given = given_to(fake, "a", 2, first << 31, 90000);
+        assert_in_range(given, 9000 - 540, 9000 + 540);
+    }
+    assert_in_range(given_to(fake, "", 2, 0, 90000), 9000 - 540, 9000 + 540);
+    assert_string_equal(catalog_served_last(fake->catalog)->engine, "a@1");
+    assert_int_equal(given_to(fake, "a@1", 1, 0, 1000), 1000); // versions are as they are named
+    assert_int_equal(given_to(fake, "a@2", 2, 0, 1000), 1000);
+    // Every other request alone, as of a client that takes turns with another, is no other share.
+    int even = 0;
+    for (uint64_t i = 0; i < 45000; i++)
+        even += given_to(fake, "a", 2, 2 * i, 1);
+    assert_in_range(even, 4500 - 382, 4500 + 382);
+    // The same request always gets the same, and keeps it when the share grows.
+    bool before[1000];
+    for (uint64_t i = 0; i < 1000; i++)
+        before[i] = given_to(fake, "a", 2, i, 1) == 1;
+    models[0].canary = 60.5;
+    promote(fake, models, 2);
+    assert_int_equal(fake->open_count, 0); // nothing is loaded for that
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_true(!before[i] || given_to(fake, "a", 2, i, 1) == 1);
+    assert_in_range(given_to(fake, "a", 2, 0, 90000), 54450 - 900, 54450 + 900);
+    proto_model_info_t told[3];
+    assert_int_equal(catalog_models(fake->catalog, told, 3), 2);
+    assert_true(told[0].promoted && told[0].canary == 0 && told[0].version == 1);
+    assert_true(!told[1].promoted && told[1].canary == 60.5 && told[1].version == 2);
+    assert_int_equal(catalog_models(fake->catalog, told, 1), 2); // only as many as there is room
+    fake_destroy(fake);
+}
+
+static void a_canary_ends_either_way(void **state) {
+    (void)state;
+    fake_t *fake = fake_new(1000);
+    proto_model_info_t models[] = {model("a", 1, 5), canary("a", 2, 50)};
+    promote(fake, models, 2);
+    load_all(fake);
+    assert_int_equal(fake->engines, 2);
+    promote(fake, models, 1); // rolled back: nobody gets it, and it is not kept
+    assert_int_equal(fake->engines, 1);
+    assert_int_equal(given_to(fake, "a", 1, 0, 1000), 1000);
+    promote(fake, models, 2);
+    load_all(fake);
+    version_t *held = get(fake, "a@1");
+    catalog_hold(held, fake->now);
+    proto_model_info_t two = model("a", 2, 6); // promoted in full: at once, it is loaded
+    promote(fake, &two, 1);
+    assert_int_equal(fake->open_count, 0);
+    assert_int_equal(given_to(fake, "a", 2, 0, 1000), 1000);
+    assert_int_equal(fake->engines, 2); // a request still uses the old one
+    catalog_release(fake->catalog, held);
+    assert_int_equal(fake->engines, 1);
+    // Another canary, while the one before is still being loaded.
+    proto_model_info_t three[] = {two, canary("a", 3, 50)}, four[] = {two, canary("a", 4, 50)};
+    promote(fake, three, 2);
+    promote(fake, four, 2);
+    load_all(fake);
+    assert_int_equal(fake->engines, 2);
+    assert_true(given_to(fake, "a", 4, 0, 1000) > 0);
+    assert_string_equal(found(fake, "a@3"), "unknown a@3");
+    // The two change places.
+    proto_model_info_t turned[] = {model("a", 4, 9), canary("a", 2, 30)};
+    promote(fake, turned, 2);
+    load_all(fake);
+    assert_in_range(given_to(fake, "a", 2, 0, 1000), 200, 400);
+    assert_int_equal(fake->engines, 2);
+    proto_model_info_t later[] = {model("a", 5, 10), canary("a", 4, 30)};
+    promote(fake, later, 2); // until 5 is loaded the canary is also what is served
+    assert_int_equal(given_to(fake, "a", 4, 0, 1000), 1000);
+    load_all(fake);
+    assert_in_range(given_to(fake, "a", 4, 0, 1000), 200, 400);
+    assert_int_equal(fake->engines, 2);
+    promote(fake, NULL, 0); // the model is gone
+    assert_int_equal(fake->engines, 0);
+    fake_destroy(fake);
+}
+
+static void a_canary_that_cannot_be_loaded_gets_nothing(void **state) {
+    (void)state;
+    fake_t *fake = fake_new(1000);
+    catalog_state_t now;
+    proto_model_info_t models[] = {model("a", 1, 5), canary("a", 2, 50)};
+    promote(fake, models, 1);
+    load_all(fake);
+    promote(fake, models, 2);
+    open_next(fake, 0, broken());
+    assert_int_equal(given_to(fake, "a", 1, 0, 1000), 1000);
+    catalog_state(fake->catalog, &now);
+    assert_int_equal(now.failed, 1);
+    assert_int_equal(now.failures[0]->number, 2);
+    assert_non_null(strstr(now.failures[0]->err.message, "model.safetensors"));
+    assert_true(catalog_tick(fake->catalog, fake->now) == fake->now + 1000);
+    fake->now += 1000;
+    catalog_tick(fake->catalog, fake->now);
+    load_all(fake); // mended
+    assert_true(given_to(fake, "a", 2, 0, 1000) > 0);
+    catalog_state(fake->catalog, &now);
+    assert_int_equal(now.failed, 0);
+    // Beside nothing it is nothing, and beside itself neither.
+    proto_model_info_t alone = canary("b", 1, 50),
+                       itself[] = {model("a", 1, 5), canary("a", 1, 50)};
+    promote(fake, &alone, 1);
+    assert_string_equal(found(fake, "b"), "unknown b@0");
+    assert_int_equal(fake->engines, 0);
+    promote(fake, itself, 2);
+    load_all(fake);
+    assert_int_equal(given_to(fake, "a", 1, 0, 1000), 1000);
+    catalog_state(fake->catalog, &now);
+    assert_int_equal(now.canaries, 0);
+    fake_destroy(fake);
+}
+
 // Random promotions, additions, failures and uses: what is held stays what it was, nothing leaks,
 // limits hold, and at rest every name is served by what is promoted.
 static void random_life(void **state) {
@@ -388,19 +541,23 @@ static void random_life(void **state) {
         version_t *version;
         char text[32];
     } held[8] = {0};
-    uint64_t wanted[3] = {0};
+    uint64_t wanted[3] = {0}, tried[3] = {0};
     for (uint32_t step = 0; step < 20000; step++) {
         philox_t random = philox(11, step, 0, 0, 0);
         uint32_t name = philox_below(random.v[1], 3), slot = philox_below(random.v[2], 8);
         fake->now += philox_below(random.v[3], 200);
         switch (philox_below(random.v[0], 8)) {
         case 0: {
-            proto_model_info_t models[3];
+            proto_model_info_t models[6];
             size_t count = 0;
             wanted[name] = philox_below(random.v[2], 6); // 0: not promoted
+            tried[name] = random.v[2] % 3 ? 0 : philox_below(random.v[3], 6);
             for (size_t i = 0; i < 3; i++)
-                if (wanted[i])
+                if (wanted[i]) {
                     models[count++] = model(names[i], wanted[i], step * 3 + i);
+                    if (tried[i])
+                        models[count++] = canary(names[i], tried[i], 50);
+                }
             promote(fake, models, count);
             break;
         }
@@ -419,8 +576,8 @@ static void random_life(void **state) {
             break;
         case 5: {
             catalog_found_t got;
-            if (!held[slot].version && catalog_find(fake->catalog, names[name], fake->now, &got,
-                                                    &(err_t){0}) == CATALOG_READY) {
+            if (!held[slot].version && catalog_find(fake->catalog, names[name], step, fake->now,
+                                                    &got, &(err_t){0}) == CATALOG_READY) {
                 held[slot].version = got.version;
                 strcpy(held[slot].text, got.version->engine);
                 catalog_hold(got.version, fake->now);
@@ -441,7 +598,7 @@ static void random_life(void **state) {
         catalog_state_t now;
         catalog_state(fake->catalog, &now);
         assert_true(now.memory <= 120);
-        assert_true(catalog_count(fake->catalog) <= 6 + SPARES + 8 + 64);
+        assert_true(catalog_count(fake->catalog) <= 9 + SPARES + 8 + 64);
     }
     for (int i = 0; i < 8; i++)
         if (held[i].version)
@@ -451,10 +608,18 @@ static void random_life(void **state) {
     catalog_tick(fake->catalog, fake->now);
     load_all(fake);
     for (size_t i = 0; i < 3; i++) {
-        char text[32];
-        snprintf(text, sizeof text, wanted[i] ? "%s@%llu" : "unknown %s@%llu", names[i],
+        char usual[32], other[32];
+        bool has_canary = wanted[i] && tried[i] && tried[i] != wanted[i];
+        int others = 0;
+        snprintf(usual, sizeof usual, wanted[i] ? "%s@%llu" : "unknown %s@%llu", names[i],
                  (unsigned long long)wanted[i]);
-        assert_string_equal(found(fake, names[i]), text);
+        snprintf(other, sizeof other, "%s@%llu", names[i], (unsigned long long)tried[i]);
+        for (uint64_t number = 0; number < 64; number++) {
+            const char *text = found_by(fake, names[i], number);
+            others += strcmp(text, other) == 0 && has_canary;
+            assert_true(strcmp(text, usual) == 0 || (has_canary && strcmp(text, other) == 0));
+        }
+        assert_int_equal(others > 0, has_canary);
     }
     fake_destroy(fake);
 }
@@ -469,6 +634,9 @@ int main(void) {
         cmocka_unit_test(spare_versions_go_by_their_last_use),
         cmocka_unit_test(memory_is_made_or_refused),
         cmocka_unit_test(promotion_while_loading),
+        cmocka_unit_test(a_canary_gets_its_share),
+        cmocka_unit_test(a_canary_ends_either_way),
+        cmocka_unit_test(a_canary_that_cannot_be_loaded_gets_nothing),
         cmocka_unit_test(random_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
