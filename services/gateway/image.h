@@ -9,9 +9,16 @@
 #include "base/err.h"
 #include "bus/mailbox.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
-typedef enum { IMAGE_WAITING, IMAGE_CLASSIFIED, IMAGE_REFUSED, IMAGE_EXPIRED } image_state_t;
+typedef enum {
+    IMAGE_WAITING,
+    IMAGE_CLASSIFIED,
+    IMAGE_REFUSED,
+    IMAGE_EXPIRED,   // its deadline passed before it was computed
+    IMAGE_CANCELLED, // nobody wanted it any more before it was computed
+} image_state_t;
 
 typedef struct image {
     mail_t mail;         // brings it back to the loop
@@ -19,16 +26,19 @@ typedef struct image {
     void *owner;         // the loop's
     const void *engine;  // the model version that the whole request was given to
     int64_t deadline_ms; // clock_mono_ms(); 0: none. Past it nothing more is computed
-    uint8_t priority;    // 1 is computed before 2, and 2 before 3
-    void *bytes;         // the file, or NULL; freed when it is decoded
+    // NULL, or the owner's: once it is true nothing more is computed. Stays until the image is
+    // back.
+    const atomic_bool *cancelled;
+    uint8_t priority; // 1 is computed before 2, and 2 before 3; 0 means 2
+    void *bytes;      // the file, or NULL; freed when it is decoded
     size_t size;
-    uint64_t area;   // width × height of a large one, once it is known to be one
+    uint64_t area;        // width × height of a large one, once it is known to be one
     uint8_t *decoded;     // what decoding made; freed when it is computed
     const void *pixels;   // prep_recipe_bytes of the engine's recipe: decoded, or the owner's
     const void *input;    // or the owner's, as many floats (no alignment), normalised already
     float *probabilities; // the owner's room for one per class
     image_state_t state;
-    int label; // the most probable class, of equal ones the first
+    int label;          // the most probable class, of equal ones the first
     err_t *err;         // of a refused one; malloc'ed
     int64_t entered_us; // clock_mono_us() of its entry into the present queue
     int64_t queue_us, decode_us, compute_us;

@@ -22,8 +22,12 @@ image_t *image_list_pop(image_list_t *list) {
     return image;
 }
 
+bool image_is_cancelled(const image_t *image) {
+    return image->cancelled && atomic_load_explicit(image->cancelled, memory_order_relaxed);
+}
+
 static bool is_expired(const image_t *image, int64_t now_ms) {
-    return image->deadline_ms != 0 && now_ms >= image->deadline_ms;
+    return (image->deadline_ms != 0 && now_ms >= image->deadline_ms) || image_is_cancelled(image);
 }
 
 static image_t *pop_live(image_list_t *list, int64_t now_ms, image_list_t *expired) {

@@ -15,6 +15,7 @@ typedef struct {
 
 void image_list_push(image_list_t *list, image_t *image);
 image_t *image_list_pop(image_list_t *list); // NULL when empty
+bool image_is_cancelled(const image_t *image);
 
 // --- Decoding: first come, first served, but for large images. Decoding one may take up to 8 bytes
 // a pixel, so large ones that are being decoded have at most QUEUE_PIXELS_MAX pixels together, or
@@ -28,7 +29,8 @@ typedef struct {
     uint64_t large_busy; // pixels of large ones being decoded
 } decode_queue_t;
 
-// The next image to decode, or NULL. Images whose deadline has passed go to expired instead.
+// The next image to decode, or NULL. Images whose deadline has passed, and cancelled ones, go to
+// expired instead.
 image_t *decode_queue_take(decode_queue_t *queue, int64_t now_ms, image_list_t *expired);
 // An image just taken turns out to be large. True: decode it now. False: it waits in the queue.
 bool decode_queue_large(decode_queue_t *queue, image_t *image, uint64_t area);

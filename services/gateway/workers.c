@@ -33,7 +33,7 @@ static void post(workers_t *workers, image_t *image, image_state_t state) {
 
 static void post_expired(workers_t *workers, image_list_t *expired) {
     for (image_t *image; (image = image_list_pop(expired)) != NULL;)
-        post(workers, image, IMAGE_EXPIRED);
+        post(workers, image, image_is_cancelled(image) ? IMAGE_CANCELLED : IMAGE_EXPIRED);
 }
 
 static void post_refused(workers_t *workers, image_t *image, const err_t *err) {

@@ -51,6 +51,25 @@ static void expired_images_are_not_decoded(void **state) {
     assert_ptr_equal(image_list_pop(&expired), &images[2]);
 }
 
+static void cancelled_images_are_not_computed(void **state) {
+    (void)state;
+    image_t images[3], *batch[3];
+    atomic_bool cancelled = false;
+    decode_queue_t queue = {0};
+    image_list_t compute = {0}, expired = {0};
+    for (int i = 0; i < 3; i++) {
+        image_list_push(i < 2 ? &queue.images : &compute, image(images, i, &engine_a, 0));
+        images[i].cancelled = i == 1 ? NULL : &cancelled;
+    }
+    assert_false(image_is_cancelled(&images[0]));
+    atomic_store(&cancelled, true);
+    assert_true(image_is_cancelled(&images[0]) && !image_is_cancelled(&images[1]));
+    assert_ptr_equal(decode_queue_take(&queue, 0, &expired), &images[1]);
+    assert_int_equal(compute_queue_take(&compute, 0, 3, batch, &expired), 0);
+    assert_ptr_equal(image_list_pop(&expired), &images[0]);
+    assert_ptr_equal(image_list_pop(&expired), &images[2]);
+}
+
 static void large_images_share_their_room(void **state) {
     (void)state;
     enum { COUNT = 5 };
@@ -173,6 +192,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_keeps_order),
         cmocka_unit_test(expired_images_are_not_decoded),
+        cmocka_unit_test(cancelled_images_are_not_computed),
         cmocka_unit_test(large_images_share_their_room),
         cmocka_unit_test(batches_are_of_one_engine),
         cmocka_unit_test(random_batches_lose_nothing),
