@@ -2,7 +2,7 @@
 
 # Programs and libraries that the build needs.
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev
-libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev
+libmicrohttpd-dev libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev
 libopenblas-dev liblapacke-dev libnlopt-dev
 libprotobuf-c-dev protobuf-c-compiler libonnx-dev"
 # Programs that the stack runs.
