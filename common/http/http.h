@@ -63,14 +63,15 @@ size_t http_server_connections(const http_server_t *server);
 const char *http_method(const http_request_t *request);
 const char *http_path(const http_request_t *request); // percent-decoded, without the query
 const char *http_field(const http_request_t *request, const char *name); // of the head, or NULL
-const char *http_query(const http_request_t *request, const char *name); // "" without value, or NULL
-int64_t http_length(const http_request_t *request);                      // of the body, −1: not told
-const void *http_body(const http_request_t *request, size_t *size);      // whole from ready on
+const char *http_query(const http_request_t *request,
+                       const char *name);                           // "" without value, or NULL
+int64_t http_length(const http_request_t *request);                 // of the body, −1: not told
+const void *http_body(const http_request_t *request, size_t *size); // whole from ready on
 void **http_user(http_request_t *request); // the handler's own pointer, NULL at first
 // Calls fn for each piece of the parts of a multipart/form-data body, at its offset in its part.
 // ERR_INVALID: it is none, or is cut off. file: the part's file name, or NULL.
-typedef err_code_t (*http_part_fn)(void *arg, const char *name, const char *file,
-                                   const void *data, size_t offset, size_t size, err_t *err);
+typedef err_code_t (*http_part_fn)(void *arg, const char *name, const char *file, const void *data,
+                                   size_t offset, size_t size, err_t *err);
 err_code_t http_parts(http_request_t *request, http_part_fn fn, void *arg, err_t *err);
 
 // Answers. body: malloc'ed, given away; fields: more fields of the head, "Name: value", ended by

@@ -20,7 +20,8 @@ typedef union {
 
 static err_code_t wrong(const char *text, err_t *err) {
     err_set(err, ERR_USAGE, "'%s' is no address to serve HTTP on", text);
-    return err_remedy(err, "give ADDRESS:PORT in numbers: 127.0.0.1:8420, 0.0.0.0:8420, [::1]:8420");
+    return err_remedy(err,
+                      "give ADDRESS:PORT in numbers: 127.0.0.1:8420, 0.0.0.0:8420, [::1]:8420");
 }
 
 static err_code_t read_address(const char *text, address_t *address, socklen_t *size, err_t *err) {

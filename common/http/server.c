@@ -15,13 +15,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HEAD_MAX        32768   // bytes of a connection: head, and what is read at once of a body
-#define DISCARD_MAX     1048576 // a longer body of a refused request is not waited for
-#define BODY_START      65536   // bytes that are taken for a body whose length is not told
-#define PARTS_BUFFER    4096
-#define TICK_MS         1000
-#define SEND_AT_END_MS  2000
-#define EVENTS_AT_ONCE  64
+#define HEAD_MAX       32768   // bytes of a connection: head, and what is read at once of a body
+#define DISCARD_MAX    1048576 // a longer body of a refused request is not waited for
+#define BODY_START     65536   // bytes that are taken for a body whose length is not told
+#define PARTS_BUFFER   4096
+#define TICK_MS        1000
+#define SEND_AT_END_MS 2000
+#define EVENTS_AT_ONCE 64
 
 typedef enum { HEAD, BODY, WORK, SEND } phase_t;
 
@@ -87,8 +87,8 @@ static void enter(connection_t *connection, phase_t phase) {
     const http_limits_t *limits = &connection->server->limits;
     int64_t now = clock_mono_ms();
     connection->phase = phase;
-    connection->deadline_ms = phase == WORK   ? 0
-                              : phase == SEND ? now + limits->idle_ms
+    connection->deadline_ms = phase == WORK                       ? 0
+                              : phase == SEND                     ? now + limits->idle_ms
                               : phase == HEAD && connection->kept ? now + limits->idle_ms
                                                                   : now + limits->head_ms;
 }
@@ -127,8 +127,7 @@ static void on_tick(void *arg) {
 static void opened(http_server_t *server, struct MHD_Connection *mhd, void **context) {
     connection_t *connection = mem_zero(1, sizeof *connection);
     connection->server = server;
-    connection->fd =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     connection->next = server->connections;
     if (server->connections)
         server->connections->previous = connection;

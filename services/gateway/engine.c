@@ -87,6 +87,10 @@ int engine_class_count(const engine_t *engine) {
     return engine->class_count;
 }
 
+const char *const *engine_classes(const engine_t *engine) {
+    return (const char *const *)(uintptr_t)engine->classes;
+}
+
 const char *engine_class(const engine_t *engine, int label) {
     ERR_ASSERT(label >= 0 && label < engine->class_count);
     return engine->classes[label];

@@ -23,6 +23,7 @@ void engine_destroy(engine_t **engine); // allows *engine == NULL
 
 const prep_recipe_t *engine_recipe(const engine_t *engine);
 int engine_class_count(const engine_t *engine);
+const char *const *engine_classes(const engine_t *engine);
 const char *engine_class(const engine_t *engine, int label);
 const char *engine_choices(const engine_t *engine);
 

@@ -9,12 +9,11 @@
 #include "gateway/queue.h"
 #include "gateway/stats.h"
 #include "gateway/workers.h"
+#include "request_impl.h"
 
 #include <stdatomic.h>
 
-typedef struct request request_t;
-
-typedef struct {
+struct gateway {
     service_t *service;
     bus_loop_t *loop;
     bus_socket_t *router;
@@ -37,10 +36,12 @@ typedef struct {
     bool known;     // the promoted versions are: from the dispatcher, or from the cache
     int retry_timer;
     atomic_bool ending; // what is being fetched is not needed any more
-} gateway_t;
+};
+
+// --- bus_door.c
+void bus_door_accept(gateway_t *gateway, const bus_message_t *message); // classify, infer
 
 // --- request.c
-void request_accept(gateway_t *gateway, const bus_message_t *message);
 // Parked requests go on if their version is there now.
 void request_versions_changed(gateway_t *gateway);
 void request_refreshed(gateway_t *gateway, uint64_t ticket, const err_t *err);

@@ -29,8 +29,8 @@ typedef struct image {
     // NULL, or the owner's: once it is true nothing more is computed. Stays until the image is
     // back.
     const atomic_bool *cancelled;
-    uint8_t priority; // 1 is computed before 2, and 2 before 3; 0 means 2
-    void *bytes;      // the file, or NULL; freed when it is decoded
+    uint8_t priority;  // 1 is computed before 2, and 2 before 3; 0 means 2
+    const void *bytes; // the owner's: the file, or NULL
     size_t size;
     uint64_t area;        // width × height of a large one, once it is known to be one
     uint8_t *decoded;     // what decoding made; freed when it is computed

@@ -124,10 +124,13 @@ err_code_t budget_take(budget_t *budget, size_t images, uint64_t bytes, err_t *e
     return ERR_OK;
 }
 
-err_code_t budget_grow(budget_t *budget, uint64_t bytes, err_t *err) {
-    if (bytes > budget->bytes_max - budget->bytes)
+err_code_t budget_grow(budget_t *budget, size_t images, uint64_t bytes, err_t *err) {
+    if (bytes > budget->bytes_max || images > budget->images_max)
+        return too_large(budget, images, bytes, err);
+    if (bytes > budget->bytes_max - budget->bytes || images > budget->images_max - budget->images)
         return full(budget, err);
     budget->bytes += bytes;
+    budget->images += images;
     return ERR_OK;
 }
 

@@ -53,8 +53,8 @@ typedef struct {
 // ERR_TOO_LARGE: more than could ever be taken; ERR_FULL: more than is free now. Both name the
 // limit.
 err_code_t budget_take(budget_t *budget, size_t images, uint64_t bytes, err_t *err);
-// More bytes for a request that was taken; errors likewise.
-err_code_t budget_grow(budget_t *budget, uint64_t bytes, err_t *err);
+// More for a request that was taken; errors likewise.
+err_code_t budget_grow(budget_t *budget, size_t images, uint64_t bytes, err_t *err);
 void budget_give(budget_t *budget, size_t images, uint64_t bytes);
 
 #endif

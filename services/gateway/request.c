@@ -1,105 +1,67 @@
 // A request from its message to its answer.
+#include "request_impl.h"
+
 #include "base/clock.h"
 #include "gateway/engine.h"
 #include "gateway_impl.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MODEL_TEXT_MAX 96
-#define LOOKUP_MIN_MS  1000 // whatever wait_ms says, the dispatcher gets so long to answer
-
-typedef enum { ASKED_NOTHING, ASKED_REFRESH, ASKED_SHOW } asked_t;
-
-struct request {
-    gateway_t *gateway;
-    request_t *next;  // while parked
-    bus_message_t to; // peer, type and id of the message that is answered
-    int64_t received_us, deadline_ms, wait_ms, parked_ms; // wait_ms: allowed, parked_ms: since
-    char model[MODEL_TEXT_MAX + 1];
-    uint64_t number; // among all requests: what is chosen for it is chosen once
-    asked_t asked;
-    uint64_t ticket;
-    version_t *version; // held, once the images are on their way
-    uint64_t charged;   // bytes of the budget
-    image_t *images;
-    float *probabilities;  // a row per image
-    size_t count, missing; // missing: not back yet
-};
+#define LOOKUP_MIN_MS 1000 // whatever wait_ms says, the dispatcher gets so long to answer
 
 // --- Answers and ends
 // -----------------------------------------------------------------------------
 
-static void free_images(image_t *images, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        free(images[i].bytes);
-        free(images[i].err);
-    }
-    free(images);
+// Gives everything back, the request too.
+static void release(request_t *request) {
+    gateway_t *gateway = request->gateway;
+    if (request->version)
+        catalog_release(gateway->catalog, request->version);
+    budget_give(&gateway->budget, request->charged_images, request->charged);
+    for (size_t i = 0; i < request->count; i++)
+        free(request->images[i].err);
+    free(request->images);
+    free(request->probabilities);
+    request->door->end(request);
+    if (gateway->draining && gateway->budget.requests == 0)
+        service_drained(gateway->service);
 }
 
 static void request_end(request_t *request) {
-    gateway_t *gateway = request->gateway;
-    metric_observe(&gateway->stats.request, (double)(clock_mono_us() - request->received_us) / 1e6);
-    if (request->version)
-        catalog_release(gateway->catalog, request->version);
-    budget_give(&gateway->budget, request->count, request->charged);
-    free_images(request->images, request->count);
-    free(request->probabilities);
-    free(request);
-    if (gateway->draining && gateway->budget.requests == 0)
-        service_drained(gateway->service);
+    metric_observe(&request->gateway->stats.request,
+                   (double)(clock_mono_us() - request->received_us) / 1e6);
+    release(request);
 }
 
 // Not while it is parked.
 static void refuse(request_t *request, const err_t *err) {
     stats_error(&request->gateway->stats, err->code);
-    bus_reply_error(request->gateway->router, &request->to, err);
+    request->door->refuse(request, err);
     request_end(request);
 }
 
-static void describe(const request_t *request, const image_t *image, proto_classification_t *result,
-                     proto_failure_t *failure) {
-    const version_t *version = request->version;
-    *result = (proto_classification_t){.label = "", .model = "", .error = NULL};
-    if (image->state == IMAGE_CLASSIFIED) {
-        result->label = engine_class(version->engine, image->label);
-        result->probability = (double)image->probabilities[image->label];
-        result->model = version->name;
-        result->version = version->number;
-        return;
+// Why it has no answer at all; ERR_OK: it has one.
+static err_code_t outcome(const request_t *request, err_t *err) {
+    for (size_t i = 0; i < request->count; i++) {
+        if (request->images[i].state == IMAGE_EXPIRED) {
+            err_set(err, ERR_TIMEOUT, "the request's deadline passed before its images were done");
+            return err_remedy(err, "allow more time, or send fewer images at once");
+        }
+        if (request->images[i].state == IMAGE_CANCELLED)
+            return err_set(err, ERR_CANCELLED, "nobody waits for the answer any more");
     }
-    *failure = (proto_failure_t){.code = err_name(image->err->code),
-                                 .message = image->err->message,
-                                 .remedy = image->err->remedy,
-                                 .retryable = err_retryable(image->err->code)};
-    result->error = failure;
-}
-
-static void answer(request_t *request) {
-    gateway_t *gateway = request->gateway;
-    proto_classification_t *results = mem_zero(request->count, sizeof *results);
-    proto_failure_t *failures = mem_zero(request->count, sizeof *failures);
-    for (size_t i = 0; i < request->count; i++)
-        describe(request, &request->images[i], &results[i], &failures[i]);
-    proto_classified_t classified = {.results = {results, request->count}};
-    bus_reply(gateway->router, &request->to, PROTO_classified, &classified);
-    free(results);
-    free(failures);
+    return ERR_OK;
 }
 
 static void finish(request_t *request) {
-    bool expired = false;
-    for (size_t i = 0; i < request->count; i++)
-        expired = expired || request->images[i].state == IMAGE_EXPIRED;
-    if (expired) {
-        err_t err;
-        err_set(&err, ERR_TIMEOUT, "the request's deadline passed before its images were done");
-        err_remedy(&err, "allow more time, or send fewer images at once");
+    err_t err;
+    if (outcome(request, &err) != ERR_OK) {
         refuse(request, &err);
         return;
     }
-    answer(request);
+    request->door->answer(request);
     request_end(request);
 }
 
@@ -122,34 +84,97 @@ static void image_back(void *arg) {
 // --- On its way
 // -----------------------------------------------------------------------------------
 
-static void dispatch(request_t *request, version_t *version) {
-    gateway_t *gateway = request->gateway;
-    int64_t now = clock_mono_ms();
-    err_t err;
+static void expected_shape(const prep_recipe_t *recipe, int64_t shape[4]) {
+    shape[1] = shape[2] = recipe->size;
+    shape[3] = recipe->channels;
+}
+
+// A tensor is cut into its rows, which are images, now that the version tells how large they are.
+static err_code_t cut_tensor(request_t *request, const version_t *version, err_t *err) {
+    const prep_recipe_t *recipe = engine_recipe(version->engine);
+    const tensor_t *tensor = &request->tensor;
+    size_t row = prep_recipe_bytes(recipe) * (tensor->is_float ? sizeof(float) : 1);
+    int64_t want[4];
+    expected_shape(recipe, want);
+    const int64_t *shape = tensor->shape;
+    if (tensor->shaped ? shape[1] != want[1] || shape[2] != want[2] || shape[3] != want[3]
+                       : tensor->size % row != 0) {
+        if (tensor->shaped)
+            err_set(err, ERR_INVALID,
+                    "pixels has the shape [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
+                    shape[0], shape[1], shape[2], shape[3]);
+        else
+            err_set(err, ERR_INVALID, "the %zu bytes of pixels are no whole rows of %zu",
+                    tensor->size, row);
+        return err_remedy(err,
+                          "%s@%" PRIu64 " takes [n,%" PRId64 ",%" PRId64 ",%" PRId64
+                          "]: images, height, width, channels",
+                          version->name, version->number, want[1], want[2], want[3]);
+    }
+    size_t count = tensor->size / row;
+    err_code_t code = request_charge(request, count, count * sizeof(image_t), err);
+    if (code)
+        return code;
+    request_images(request, count);
+    for (size_t i = 0; i < count; i++) {
+        const char *data = (const char *)tensor->data + i * row;
+        if (tensor->is_float)
+            request->images[i].input = data;
+        else
+            request->images[i].pixels = data;
+    }
+    return ERR_OK;
+}
+
+// Memory for what decoding and computing will make.
+static err_code_t make_room(request_t *request, const version_t *version, err_t *err) {
     size_t classes = (size_t)engine_class_count(version->engine);
-    uint64_t bytes = request->count * (prep_recipe_bytes(engine_recipe(version->engine)) +
-                                       classes * sizeof(float));
-    if (budget_grow(&gateway->budget, bytes, &err) != ERR_OK) {
+    uint64_t pixels = request->tensor.data ? 0 : prep_recipe_bytes(engine_recipe(version->engine));
+    uint64_t bytes = request->count * (pixels + classes * sizeof(float));
+    err_code_t code = request_charge(request, 0, bytes, err);
+    if (code)
+        return code;
+    request->probabilities = malloc(request->count * classes * sizeof(float));
+    return request->probabilities ? ERR_OK
+                                  : err_set(err, ERR_NO_MEMORY, "no memory for the answer");
+}
+
+#define LIVE_AT_ONCE 64
+
+static void push_live(request_t *request) {
+    image_t *live[LIVE_AT_ONCE];
+    size_t count = 0;
+    for (size_t i = 0; i < request->count; i++)
+        request->missing += request->images[i].state == IMAGE_WAITING;
+    for (size_t i = 0; i < request->count; i++) {
+        if (request->images[i].state == IMAGE_WAITING)
+            live[count++] = &request->images[i];
+        if (count == LIVE_AT_ONCE || (count > 0 && i + 1 == request->count)) {
+            workers_push(request->gateway->workers, live, count);
+            count = 0;
+        }
+    }
+}
+
+static void dispatch(request_t *request, version_t *version) {
+    err_t err;
+    err_code_t code = request->tensor.data ? cut_tensor(request, version, &err) : ERR_OK;
+    if (code == ERR_OK)
+        code = make_room(request, version, &err);
+    if (code) {
         refuse(request, &err);
         return;
     }
-    request->charged += bytes;
-    request->probabilities = mem_zero(request->count * classes, sizeof(float));
     request->version = version;
-    catalog_hold(version, now);
-    image_t **live = mem_zero(request->count, sizeof *live);
+    catalog_hold(version, clock_mono_ms());
+    size_t classes = (size_t)engine_class_count(version->engine);
     for (size_t i = 0; i < request->count; i++) {
-        image_t *image = &request->images[i];
-        image->engine = version->engine;
-        image->probabilities = request->probabilities + i * classes;
-        if (image->state == IMAGE_WAITING)
-            live[request->missing++] = image;
+        request->images[i].engine = version->engine;
+        request->images[i].probabilities = request->probabilities + i * classes;
     }
-    if (request->missing)
-        workers_push(gateway->workers, live, request->missing);
-    else
+    push_live(request);
+    if (request->missing == 0)
         finish(request); // all were refused on sight
-    free(live);
 }
 
 static void not_found(const request_t *request, err_t *err) {
@@ -259,8 +284,10 @@ static void sift(gateway_t *gateway, parked_check_fn check, const void *arg) {
     while (list) {
         request_t *request = list;
         list = list->next;
+        request->parked = false;
         if (!check(request, arg))
             continue;
+        request->parked = true;
         request->next = NULL;
         *last = request;
         last = &request->next;
@@ -338,106 +365,97 @@ static void park(request_t *request) {
         last = &(*last)->next;
     *last = request;
     request->next = NULL;
+    request->parked = true;
     arm_parked(gateway);
+}
+
+static bool check_cancelled(request_t *request, const void *arg) {
+    if (request != arg)
+        return true;
+    err_t err;
+    err_set(&err, ERR_CANCELLED, "nobody waits for the answer any more");
+    refuse(request, &err);
+    return false;
+}
+
+void request_cancel(request_t *request) {
+    atomic_store(&request->cancelled, true);
+    if (request->parked)
+        sift(request->gateway, check_cancelled, request);
 }
 
 // --- Arrival
 // --------------------------------------------------------------------------------------
 
-// The image's file, or why it is refused on sight.
-static err_code_t take_file(image_t *image, const proto_bytes_t *file, size_t limit, err_t *err) {
-    if (file->size > limit) {
-        image->err = mem_alloc(sizeof *image->err);
-        image->state = IMAGE_REFUSED;
-        err_set(image->err, ERR_TOO_LARGE, "%zu bytes; the limit is %zu", file->size, limit);
-        err_remedy(image->err, "send a smaller file, or raise image_bytes");
-        return ERR_OK;
+err_code_t request_begin(request_t *request, gateway_t *gateway, const door_t *door, err_t *err) {
+    *request = (request_t){.gateway = gateway, .door = door, .received_us = clock_mono_us()};
+    if (gateway->draining) {
+        err_set(err, ERR_UNAVAILABLE, "the gateway is going down");
+        return err_remedy(err, "send it again in a moment");
     }
-    image->bytes = malloc(file->size + 1);
-    if (!image->bytes)
-        return err_set(err, ERR_NO_MEMORY, "no memory for an image of %zu bytes", file->size);
-    memcpy(image->bytes, file->data, file->size);
-    image->size = file->size;
+    metric_add(&gateway->stats.requests, 1);
+    err_code_t code = budget_take(&gateway->budget, 0, sizeof *request, err);
+    if (code)
+        return code;
+    request->number = gateway->accepted++;
+    request->charged = sizeof *request;
+    request->parked_ms = clock_mono_ms();
     return ERR_OK;
 }
 
-static err_code_t take_images(request_t *request, const bus_message_t *message, size_t limit,
-                              err_t *err) {
-    err_code_t code = ERR_OK;
-    for (size_t i = 0; i < request->count && code == ERR_OK; i++) {
+err_code_t request_charge(request_t *request, size_t images, uint64_t bytes, err_t *err) {
+    err_code_t code = budget_grow(&request->gateway->budget, images, bytes, err);
+    if (code)
+        return code;
+    request->charged_images += images;
+    request->charged += bytes;
+    return ERR_OK;
+}
+
+void request_images(request_t *request, size_t count) {
+    ERR_ASSERT(!request->images);
+    request->count = count;
+    request->images = mem_zero(count, sizeof *request->images);
+    for (size_t i = 0; i < count; i++) {
         image_t *image = &request->images[i];
         image->mail = (mail_t){.read = image_back, .arg = image};
         image->owner = request;
         image->deadline_ms = request->deadline_ms;
-        code = take_file(image, &message->attachments[i], limit, err);
-        if (image->state == IMAGE_REFUSED)
-            stats_error(&request->gateway->stats, image->err->code);
+        image->cancelled = &request->cancelled;
+        image->priority = request->priority;
     }
-    return code;
 }
 
-static uint64_t memory_of(const bus_message_t *message, size_t limit) {
-    uint64_t bytes = sizeof(request_t);
-    for (size_t i = 0; i < message->attachment_count; i++) {
-        size_t size = message->attachments[i].size;
-        bytes += sizeof(image_t) + (size <= limit ? size : sizeof(err_t));
-    }
-    return bytes;
-}
-
-static err_code_t check(gateway_t *gateway, const bus_message_t *message, proto_classify_t *body,
-                        err_t *err) {
-    proto_arena_reset(gateway->arena);
-    err_code_t code = proto_decode(PROTO_classify, message->body.data, message->body.size,
-                                   gateway->arena, body, err);
-    if (code)
-        return code;
-    if (gateway->draining) {
-        err_set(err, ERR_UNAVAILABLE, "the gateway is going down");
-        return err_remedy(err, "send it again in a moment"), ERR_UNAVAILABLE;
-    }
-    if (message->attachment_count == 0) {
-        err_set(err, ERR_INVALID, "classify without an image");
-        return err_remedy(err, "attach each image file as a frame behind the body"), ERR_INVALID;
-    }
-    return ERR_OK;
-}
-
-static request_t *request_new(gateway_t *gateway, const bus_message_t *message,
-                              const proto_classify_t *body, uint64_t charged) {
-    request_t *request = mem_zero(1, sizeof *request);
-    request->gateway = gateway;
-    request->number = gateway->accepted++;
-    request->to = (bus_message_t){.peer = message->peer, .type = message->type, .id = message->id};
-    request->received_us = clock_mono_us();
-    request->parked_ms = message->received_ms;
-    request->wait_ms = (int64_t)body->wait_ms;
-    if (message->deadline_ms)
-        request->deadline_ms = message->received_ms + (int64_t)message->deadline_ms;
-    strncpy(request->model, body->model ? body->model : "", MODEL_TEXT_MAX);
-    request->charged = charged;
-    request->count = message->attachment_count;
-    request->images = mem_zero(request->count, sizeof *request->images);
-    return request;
-}
-
-void request_accept(gateway_t *gateway, const bus_message_t *message) {
-    size_t limit = (size_t)service_conf(gateway->service)->image_bytes;
-    proto_classify_t body;
-    err_t err;
-    metric_add(&gateway->stats.requests, 1);
-    err_code_t code = check(gateway, message, &body, &err);
-    uint64_t charged = memory_of(message, limit);
-    if (code == ERR_OK)
-        code = budget_take(&gateway->budget, message->attachment_count, charged, &err);
-    if (code) {
-        stats_error(&gateway->stats, code);
-        bus_reply_error(gateway->router, message, &err);
+void request_file(request_t *request, size_t index, const void *data, size_t size) {
+    size_t limit = (size_t)service_conf(request->gateway->service)->image_bytes;
+    image_t *image = &request->images[index];
+    if (size <= limit && size > 0) {
+        image->bytes = data;
+        image->size = size;
         return;
     }
-    request_t *request = request_new(gateway, message, &body, charged);
-    if (take_images(request, message, limit, &err) != ERR_OK)
-        refuse(request, &err);
-    else if (waits(request))
+    image->err = mem_alloc(sizeof *image->err);
+    image->state = IMAGE_REFUSED;
+    if (size == 0) {
+        err_set(image->err, ERR_INVALID, "the file is empty");
+        err_remedy(image->err, "send the bytes of an image file");
+    } else {
+        err_set(image->err, ERR_TOO_LARGE, "%zu bytes; the limit is %zu", size, limit);
+        err_remedy(image->err, "send a smaller file, or raise image_bytes");
+    }
+    stats_error(&request->gateway->stats, image->err->code);
+}
+
+void request_go(request_t *request) {
+    ERR_ASSERT(request->tensor.data ? !request->images : request->count > 0);
+    if (waits(request))
         park(request);
+}
+
+void request_refuse(request_t *request, const err_t *err) {
+    refuse(request, err);
+}
+
+void request_drop(request_t *request) {
+    release(request);
 }

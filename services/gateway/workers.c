@@ -23,8 +23,6 @@ struct workers {
 };
 
 static void post(workers_t *workers, image_t *image, image_state_t state) {
-    free(image->bytes);
-    image->bytes = NULL;
     free(image->decoded);
     image->decoded = NULL;
     image->state = state;
@@ -98,8 +96,6 @@ static void decode_one(workers_t *workers, image_t *image) {
     int64_t begun_us = clock_mono_us();
     image->queue_us += begun_us - image->entered_us;
     err_code_t code = decode(workers, image, &err);
-    free(image->bytes);
-    image->bytes = NULL;
     image->decode_us = clock_mono_us() - begun_us;
     decoded(workers, image, code, &err);
 }

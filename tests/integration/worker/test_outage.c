@@ -16,7 +16,7 @@ static void test_unanswered_is_sent_again(void **state) {
     const got_t *second = fake_expect(fake, PROTO_job_report);
     const proto_job_report_t *again = second->body;
     assert_true(clock_mono_ms() - start > 3000); // 5 s, of which some passed before the test saw it
-    assert_int_equal(again->seq, report->seq); // the same, whatever was queued meanwhile
+    assert_int_equal(again->seq, report->seq);   // the same, whatever was queued meanwhile
     assert_int_equal(again->events.count, report->events.count);
     fake_ok(fake, first);
     fake_ok(fake, second); // an answer too many does no harm

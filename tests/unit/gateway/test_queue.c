@@ -181,8 +181,8 @@ static void budget_is_kept(void **state) {
     assert_true(err.remedy[0] != 0);
     assert_int_equal(budget_take(&budget, 1, 300, &err), ERR_OK);
     assert_int_equal(budget_take(&budget, 0, 0, &err), ERR_FULL); // requests
-    assert_int_equal(budget_grow(&budget, 101, &err), ERR_FULL);
-    assert_int_equal(budget_grow(&budget, 100, &err), ERR_OK);
+    assert_int_equal(budget_grow(&budget, 0, 101, &err), ERR_FULL);
+    assert_int_equal(budget_grow(&budget, 0, 100, &err), ERR_OK);
     budget_give(&budget, 9, 700);
     budget_give(&budget, 1, 300);
     assert_int_equal(budget.bytes + budget.images + budget.requests, 0);
