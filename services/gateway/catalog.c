@@ -392,10 +392,11 @@ void catalog_opened(catalog_t *catalog, version_t *version, void *engine, uint64
     if (!make_room(catalog, memory)) {
         err_t err;
         err_set(&err, ERR_NO_MEMORY,
-                "%s@%llu needs %.0f MiB of memory to be served; %.0f of %.0f MiB are in use",
+                "%s@%llu needs %.1f MiB of memory to be served; of %.1f MiB for models %.1f are in "
+                "use",
                 version->name, (unsigned long long)version->number, (double)memory / 1048576,
-                (double)catalog->memory / 1048576, (double)catalog->limits.memory_max / 1048576);
-        err_remedy(&err, "promote fewer models, or run the gateway where there is more memory");
+                (double)catalog->limits.memory_max / 1048576, (double)catalog->memory / 1048576);
+        err_remedy(&err, "raise gateway_models_mb (--gateway-models-mb), or serve fewer models");
         unload(catalog, version);
         fail(version, &err, now_ms);
         return;

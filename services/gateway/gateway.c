@@ -1,4 +1,3 @@
-#include "base/fs.h"
 #include "base/log.h"
 #include "gateway_impl.h"
 #include "prep/prep.h"
@@ -83,23 +82,6 @@ static void metrics(void *self, buf_t *out) {
 // --- Life
 // -----------------------------------------------------------------------------------------
 
-// Bytes that engines may take: half of what this process can have at most.
-static uint64_t memory_for_engines(void) {
-    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    void *text = NULL;
-    size_t size;
-    static const char *const limits[] = {"/sys/fs/cgroup/memory.max",
-                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        if (fs_read(limits[i], 64, &text, &size, NULL) != ERR_OK)
-            continue;
-        uint64_t limit = strtoull(text, NULL, 10); // "max" reads as 0
-        bytes = limit && limit < bytes ? limit : bytes;
-        free(text);
-    }
-    return bytes / 2;
-}
-
 static void stop(void *self) {
     gateway_t *gateway = self;
     // Everything that is on its way comes back, is answered or refused, and only then the rest
@@ -152,7 +134,9 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
     // Of a stack elsewhere the setting tells where that one's own gateway is.
     gateway->endpoint =
         conf->stack[0] ? conf_endpoint(conf->home, service_name(service)) : mem_dup(conf->gateway);
-    catalog_limits_t limits = {.spare_max = SPARE_MAX, .memory_max = memory_for_engines()};
+    catalog_limits_t limits = {.spare_max = SPARE_MAX,
+                               .seed = models_seed(service_name(service)),
+                               .memory_max = models_memory(conf)};
     gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
     err_code_t code = start_threads(gateway, conf, err);
     if (code == ERR_OK)

@@ -52,6 +52,10 @@ void request_refuse_parked(gateway_t *gateway, const err_t *err);
 // --- models.c
 extern const catalog_ops_t models_catalog_ops;     // arg: gateway_t
 extern const directory_ops_t models_directory_ops; // arg: gateway_t
+// Bytes that engines may take: as the setting says, or half of what this process can have at most.
+uint64_t models_memory(const conf_t *conf);
+// Of the choice between versions, another for each gateway of a stack.
+uint64_t models_seed(const char *service);
 // What the cache tells of promoted versions; a missing or damaged one tells nothing.
 void models_read_cache(gateway_t *gateway);
 

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "blob/blob.h"
+#include "digest/digest.h"
 #include "gateway/engine.h"
 #include "gateway_impl.h"
 #include "model/model.h"
@@ -12,12 +13,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define CACHE_SCHEMA      1
 #define CACHE_MAX         (32u << 20)
 #define FETCH_PATIENCE_MS 10000
 #define VERSION_SIZE      (PROTO_NAME_MAX + 24)
+#define NICE              10 // of the background's thread: what is served goes before what is loaded
+
+// --- Limits
+// -----------------------------------------------------------------------------------------
+
+uint64_t models_memory(const conf_t *conf) {
+    if (conf->gateway_models_mb > 0)
+        return (uint64_t)conf->gateway_models_mb << 20;
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    void *text = NULL;
+    size_t size;
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (fs_read(limits[i], 64, &text, &size, NULL) != ERR_OK)
+            continue;
+        uint64_t limit = strtoull(text, NULL, 10); // "max" reads as 0
+        bytes = limit && limit < bytes ? limit : bytes;
+        free(text);
+    }
+    return bytes / 2;
+}
+
+uint64_t models_seed(const char *service) {
+    char hex[DIGEST_HEX_SIZE];
+    digest_bytes(service, strlen(service), hex);
+    hex[16] = 0;
+    return strtoull(hex, NULL, 16);
+}
 
 // --- Steps of loading
 // -----------------------------------------------------------------------------
@@ -30,6 +61,11 @@ typedef struct {
     err_code_t code;
     err_t err;
 } step_t;
+
+// Of this thread alone, and of those that the engine starts from it.
+static void give_way(void) {
+    setpriority(PRIO_PROCESS, 0, NICE); // a thread's own, whatever POSIX says of processes
+}
 
 static step_t *step_new(gateway_t *gateway, version_t *version, bus_fn read,
                         void (*run)(task_t *task, bool stopping)) {
@@ -116,6 +152,7 @@ static err_code_t fetch(const gateway_t *gateway, const version_t *version, cons
 
 static void run_open(task_t *task, bool stopping) {
     step_t *step = (step_t *)task;
+    give_way();
     const version_t *version = step->version;
     const conf_t *conf = service_conf(step->gateway->service);
     if (stopping) {
@@ -166,12 +203,38 @@ static void start_open(void *arg, version_t *version) {
     background_push(gateway->background, &step_new(gateway, version, opened, run_open)->task);
 }
 
+// One image alone and a full batch, so that nobody's request is the first one: memory is there,
+// code is made, threads are started. What comes out is of no interest.
+static err_code_t warm(engine_t *engine, err_t *err) {
+    static const int counts[] = {1, ENGINE_BATCH_MAX};
+    int classes = engine_class_count(engine), labels[ENGINE_BATCH_MAX];
+    uint8_t *blank = calloc(1, prep_recipe_bytes(engine_recipe(engine)));
+    float *rows = calloc((size_t)ENGINE_BATCH_MAX * (size_t)classes, sizeof *rows);
+    const uint8_t *pixels[ENGINE_BATCH_MAX];
+    float *probabilities[ENGINE_BATCH_MAX];
+    err_code_t code = ERR_OK;
+    if (!blank || !rows)
+        code = err_set(err, ERR_NO_MEMORY, "no memory to try it");
+    for (int i = 0; i < ENGINE_BATCH_MAX && code == ERR_OK; i++) {
+        pixels[i] = blank;
+        probabilities[i] = rows + (size_t)i * (size_t)classes;
+    }
+    for (size_t i = 0; i < sizeof counts / sizeof *counts && code == ERR_OK; i++)
+        code = engine_classify(engine, pixels, counts[i], probabilities, labels, err);
+    free(blank);
+    free(rows);
+    return code;
+}
+
 static void run_build(task_t *task, bool stopping) {
     step_t *step = (step_t *)task;
+    give_way();
     if (stopping)
         step->code = err_set(&step->err, ERR_CANCELLED, "the gateway ends");
     else
         step->code = engine_build(step->engine, &step->err);
+    if (step->code == ERR_OK)
+        step->code = warm(step->engine, &step->err);
 }
 
 static void built(void *arg) {

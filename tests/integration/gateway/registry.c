@@ -18,14 +18,15 @@ static proto_model_info_t info_of(const row_t *row) {
                                 .path = row->path,
                                 .digest = row->digest,
                                 .promoted = row->promoted,
-                                .promoted_at = row->promoted_at};
+                                .promoted_at = row->promoted_at,
+                                .canary = row->canary};
 }
 
 static void answer_list(registry_t *registry, const poll_t *poll) {
     proto_model_info_t infos[REGISTRY_MAX];
     size_t count = 0;
     for (size_t i = 0; i < registry->count; i++)
-        if (registry->rows[i].promoted || !poll->list.promoted)
+        if (registry->rows[i].promoted || registry->rows[i].canary > 0 || !poll->list.promoted)
             infos[count++] = info_of(&registry->rows[i]);
     proto_models_t models = {.revision = registry->revision, .models = {infos, count}};
     bus_send(registry->router, &poll->peer, poll->id, 0, PROTO_models, &models, NULL, 0, NULL);
@@ -158,8 +159,24 @@ void registry_promote(registry_t *registry, const char *name, uint64_t version) 
         if (strcmp(row->name, name) != 0)
             continue;
         row->promoted = row->version == version;
+        row->canary = 0;
         row->promoted_at = row->promoted ? registry->revision : 0;
         found = found || row->promoted;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    assert_true(found);
+}
+
+void registry_canary(registry_t *registry, const char *name, uint64_t version, double percent) {
+    bool found = false;
+    pthread_mutex_lock(&registry->lock);
+    registry->revision++;
+    for (size_t i = 0; i < registry->count; i++) {
+        row_t *row = &registry->rows[i];
+        if (strcmp(row->name, name) != 0)
+            continue;
+        row->canary = row->version == version ? percent : 0;
+        found = found || row->version == version;
     }
     pthread_mutex_unlock(&registry->lock);
     assert_true(found);

@@ -13,6 +13,7 @@ typedef struct {
     char name[64], path[200], digest[65];
     uint64_t version, promoted_at;
     bool promoted;
+    double canary; // percent
 } row_t;
 
 typedef struct {
@@ -47,7 +48,9 @@ void registry_silence(registry_t *registry, bool silent);
 
 void registry_add(registry_t *registry, const char *name, uint64_t version, const char *path,
                   const char *digest);
-void registry_promote(registry_t *registry, const char *name, uint64_t version);
+void registry_promote(registry_t *registry, const char *name, uint64_t version); // ends a canary
+// Makes it the canary; percent 0: no more.
+void registry_canary(registry_t *registry, const char *name, uint64_t version, double percent);
 int registry_shows(registry_t *registry); // model.show messages so far
 
 #endif

@@ -110,15 +110,20 @@ static float *random_weights(const nn_tensor_t *tensor, uint64_t seed) {
 void scene_model(scene_t *scene, const char *name, uint64_t version, int size, int channels,
                  int classes) {
     nn_vgg_t vgg = {size, size, channels, classes, 4, 2, 8, 0.1f};
+    scene_model_of(scene, name, version, &vgg);
+}
+
+void scene_model_of(scene_t *scene, const char *name, uint64_t version, const nn_vgg_t *vgg) {
+    int classes = vgg->classes;
     model_info_t info = {.name = mem_dup(name), .class_count = classes};
     nn_tensor_t tensors[NN_TENSORS_MAX];
     float *data[NN_TENSORS_MAX];
     char digest[DIGEST_HEX_SIZE];
     err_t err;
-    assert_int_equal(nn_spec_vgg(&vgg, &info.spec, NULL), ERR_OK);
+    assert_int_equal(nn_spec_vgg(vgg, &info.spec, NULL), ERR_OK);
     info.recipe = PREP_RECIPE_DEFAULT;
-    info.recipe.size = size;
-    info.recipe.channels = channels;
+    info.recipe.size = vgg->width;
+    info.recipe.channels = vgg->channels;
     info.classes = mem_zero((size_t)classes, sizeof *info.classes);
     for (int i = 0; i < classes; i++)
         info.classes[i] = mem_format("class %d", i);
@@ -257,4 +262,17 @@ int64_t scene_rss(const scene_t *scene) {
     assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
     fclose(file);
     return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t scene_rss_anon(const scene_t *scene) {
+    char path[64], line[256];
+    long long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)scene->proc.pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (kib < 0 && fgets(line, sizeof line, file))
+        sscanf(line, "RssAnon: %lld kB", &kib);
+    fclose(file);
+    assert_true(kib >= 0);
+    return kib * 1024;
 }

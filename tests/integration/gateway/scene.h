@@ -4,6 +4,7 @@
 #define INKLING_TESTS_GATEWAY_SCENE_H
 
 #include "client/client.h"
+#include "nn/nn.h"
 #include "registry.h"
 #include "support/proc.h"
 
@@ -29,6 +30,7 @@ void scene_close(scene_t *scene); // the gateway must end by itself, with exit c
 // Writes and registers a model: size × size, gray or colour, random weights of the seed.
 void scene_model(scene_t *scene, const char *name, uint64_t version, int size, int channels,
                  int classes);
+void scene_model_of(scene_t *scene, const char *name, uint64_t version, const nn_vgg_t *vgg);
 char *scene_model_file(const scene_t *scene, const char *name, uint64_t version, const char *file);
 
 // Some image file, every index another one: JPEG or PNG, gray or colour, of several sizes.
@@ -56,6 +58,7 @@ void scene_check(const expected_t *expected, const char *name, uint64_t version,
 
 // service.status of the gateway.
 bool scene_ready(const scene_t *scene, char detail[1024]);
-int64_t scene_rss(const scene_t *scene); // bytes of the gateway's memory
+int64_t scene_rss(const scene_t *scene);      // bytes of the gateway's memory
+int64_t scene_rss_anon(const scene_t *scene); // without what is mapped from files
 
 #endif

@@ -1,0 +1,140 @@
+// Thousands of promotions, trials among them, under load: is every request answered, does memory
+// stay where it is, and what does another model's client notice?
+//
+//   gateway_swaps_test [SWAPS [SIZE WIDTH BLOCKS DENSE]]     200 of a tiny model unless given
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "load.h"
+#include "prep/prep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SETTLED     100 // swaps after which memory stays where it is
+#define TRIAL_EVERY 10
+#define ROW         20
+#define QUIET_MS    3000
+#define SLACK       (4 << 20) // bytes
+
+static int swaps = 200;
+static nn_vgg_t shape = {32, 32, 1, 2, 4, 4, 256, 0.2f};
+
+static void await(load_t *load, uint64_t version, int more) {
+    int target = load->by[version] + more;
+    int64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (load->by[version] < target && clock_mono_ms() < end)
+        clock_sleep_ms(1);
+    if (load->by[version] < target)
+        fail_msg("version %d does not answer", (int)version);
+}
+
+// From now on it alone does: many answers in a row, more than the canary's share would bring.
+static void await_only(load_t *load, uint64_t version) {
+    int others;
+    do {
+        others = load->answers - load->by[version];
+        await(load, version, ROW);
+    } while (load->answers - load->by[version] != others);
+}
+
+static void swap_to(scene_t *scene, load_t *load, int round, uint64_t version) {
+    bool trial = round % TRIAL_EVERY == 0;
+    if (trial) {
+        registry_canary(scene->registry, "a", version, 40);
+        await(load, version, 1);
+    }
+    registry_promote(scene->registry, "a", version);
+    if (trial)
+        await_only(load, version);
+    else
+        await(load, version, 1);
+}
+
+static void say_latency(load_t *load, size_t from, const char *when) {
+    print_message("another model's client %s: p50 %u us, p99 %u us, p99.9 %u us of %zu answers\n",
+                  when, load_percentile(load, from, 50), load_percentile(load, from, 99),
+                  load_percentile(load, from, 99.9), load_latencies(load) - from);
+}
+
+static void swaps_leave_no_trace(void **state) {
+    (void)state;
+    scene_t scene;
+    int64_t settled = 0, most = 0;
+    scene_open(&scene);
+    for (uint64_t version = 1; version <= 2; version++)
+        scene_model_of(&scene, "a", version, &shape);
+    scene_model_of(&scene, "b", 1, &shape);
+    registry_promote(scene.registry, "a", 1);
+    registry_promote(scene.registry, "b", 1);
+    scene_listen(&scene);
+    scene_gateway(&scene, NULL);
+    scene_await_ready(&scene);
+    proto_bytes_t image = scene_image(&scene, 1);
+    load_t load = {.scene = &scene,
+                   .model = "a",
+                   .images = &image,
+                   .count = 1,
+                   .versions = 2,
+                   .pause_us = 500};
+    load_t other = {.scene = &scene,
+                    .model = "b",
+                    .images = &image,
+                    .count = 1,
+                    .versions = 1,
+                    .pause_us = 500};
+    load_start(&load, 2);
+    load_start(&other, 1);
+    await(&other, 1, 100);
+    size_t quiet = load_latencies(&other);
+    clock_sleep_ms(QUIET_MS);
+    say_latency(&other, quiet, "without swaps");
+    uint32_t before = load_percentile(&other, quiet, 99);
+    size_t busy = load_latencies(&other);
+    int64_t begun_ms = clock_mono_ms();
+    for (int round = 0; round < swaps; round++) {
+        swap_to(&scene, &load, round, 2 - (uint64_t)round % 2);
+        int64_t now = scene_rss_anon(&scene);
+        if (round == SETTLED)
+            settled = now;
+        if (round >= SETTLED && now > most)
+            most = now;
+    }
+    int64_t took_ms = clock_mono_ms() - begun_ms, last = scene_rss_anon(&scene);
+    say_latency(&other, busy, "during swaps");
+    print_message("p99 during swaps: %.2f of that without\n",
+                  (double)load_percentile(&other, busy, 99) / (double)(before ? before : 1));
+    load_stop(&load);
+    load_stop(&other);
+    print_message("%d swaps in %.1f s, %d requests, 0 failed; RssAnon after %d swaps %.1f MiB, "
+                  "then at most %.1f, at the end %.1f\n",
+                  swaps, (double)took_ms / 1000, load.answers + other.answers, SETTLED,
+                  (double)settled / 1048576, (double)most / 1048576, (double)last / 1048576);
+#ifndef GATEWAY_SANITIZED
+    assert_true(swaps <= SETTLED || last - settled <= SLACK);
+#endif
+    assert_true(proc_metric(&scene.proc, "inkling_gateway_models_loaded") == 2);
+    assert_int_equal(proc_metric(&scene.proc, "inkling_gateway_loads_total"), swaps + 2);
+    load_release(&load);
+    load_release(&other);
+    scene_free_images(&image, 1);
+    scene_close(&scene);
+}
+
+int main(int argc, char **argv) {
+    int *const wishes[] = {&swaps, &shape.height, &shape.width_first, &shape.blocks, &shape.dense};
+    for (int i = 1; i < argc && i <= 5; i++)
+        *wishes[i - 1] = atoi(argv[i]);
+    shape.width = shape.height;
+    if (prep_init(NULL) != ERR_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(swaps_leave_no_trace)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    prep_shutdown();
+    return failed;
+}
