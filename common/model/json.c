@@ -126,7 +126,7 @@ static const char *take_recipe(const char *text, const char *hash, model_info_t 
     if (!take_sha256(hash, info->recipe_hash) || strcmp(found, hash) != 0)
         return "the recipe's hash is not that of the recipe";
     if (prep_recipe_parse(text, &info->recipe, NULL))
-        return "its recipe cannot be read";
+        return "its recipe is none that this Inkling knows";
     return fits(&info->spec, &info->recipe) ? NULL : "its recipe gives other pixels than it takes";
 }
 

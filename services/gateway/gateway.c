@@ -53,8 +53,10 @@ static bool ready(void *self, char *detail, size_t size) {
                  (unsigned long long)version->number);
     buf_t text;
     buf_init(&text, size - 1);
-    buf_printf(&text, "%d of %d promoted models served%s%s", state.served, state.promoted, last,
-               away);
+    buf_printf(&text, "%d of %d promoted models served", state.served, state.promoted);
+    if (state.canaries)
+        buf_printf(&text, ", %d canar%s", state.canaries, state.canaries == 1 ? "y" : "ies");
+    buf_printf(&text, "%s%s", last, away);
     for (int i = 0; i < CATALOG_FAILURES_MAX && state.failures[i]; i++)
         buf_printf(&text, "; cannot load %s", state.failures[i]->err.message);
     snprintf(detail, size, "%s", text.data);

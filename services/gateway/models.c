@@ -189,8 +189,11 @@ static void opened(void *arg) {
     } else if (step->code) {
         say_failed(name, &step->err);
     }
-    if (step->code)
+    if (step->code) {
         err_context(&step->err, "model %s", name);
+        if (!step->err.remedy[0])
+            err_remedy(&step->err, "train the model again, or restore its folder");
+    }
     catalog_opened(gateway->catalog, step->version, step->engine,
                    step->code ? 0 : engine_memory(step->engine), step->code ? &step->err : NULL,
                    clock_mono_ms());
