@@ -3,14 +3,18 @@
 #include <errno.h>
 #include <time.h>
 
-static int64_t read_us(clockid_t id) {
+static int64_t read_ns(clockid_t id) {
     struct timespec now;
     clock_gettime(id, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t clock_mono_ns(void) {
+    return read_ns(CLOCK_MONOTONIC);
 }
 
 int64_t clock_mono_us(void) {
-    return read_us(CLOCK_MONOTONIC);
+    return clock_mono_ns() / 1000;
 }
 
 int64_t clock_mono_ms(void) {
@@ -18,7 +22,7 @@ int64_t clock_mono_ms(void) {
 }
 
 int64_t clock_wall_ms(void) {
-    return read_us(CLOCK_REALTIME) / 1000;
+    return read_ns(CLOCK_REALTIME) / 1000000;
 }
 
 void clock_sleep_ms(int64_t ms) {

@@ -6,6 +6,7 @@
 
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
+int64_t clock_mono_ns(void);
 int64_t clock_wall_ms(void); // since 1970-01-01 UTC
 void clock_sleep_ms(int64_t ms);
 

@@ -230,6 +230,10 @@ bool bus_dealer_up(const bus_socket_t *socket) {
     return trouble_up(socket->trouble);
 }
 
+void *bus_raw(bus_socket_t *socket) {
+    return socket->raw;
+}
+
 static void socket_free(bus_socket_t *socket) {
     trouble_destroy(&socket->trouble);
     zsock_destroy(&socket->zsock);

@@ -17,6 +17,10 @@ void bus_quiet_czmq(void);
 void bus_loop_socket(bus_loop_t *loop, void *zmq_socket, bus_fn fn, void *arg);
 void bus_loop_forget(bus_loop_t *loop, void *zmq_socket);
 
+// --- bus.c
+typedef struct bus_socket bus_socket_t;
+void *bus_raw(bus_socket_t *socket); // libzmq's
+
 // --- keys.c
 bool keys_serve(void);         // this process has the stack's keys
 const char *keys_client(void); // name of the client whose key it has, or NULL
