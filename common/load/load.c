@@ -206,7 +206,10 @@ static void begin_due(load_t *load, int64_t now) {
             load->over = true;
             return;
         }
-        load->result->offered += is_measured(load, due_ns);
+        if (is_measured(load, due_ns)) {
+            load->result->offered++;
+            hist_add(&load->result->lag, (uint64_t)(now - due_ns));
+        }
         uint32_t index = slot_take(load, due_ns);
         if (index == NONE) {
             count_failure(load, due_ns, LOAD_NOT_BEGUN,

@@ -79,7 +79,9 @@ typedef struct {
     uint64_t late;          // answers to requests that were counted as without one
     uint64_t reconnects;    // connections that were made again
     hist_t latency;         // ns, of those answered
-    hist_t departure; // ns, open loop: how long after its time a request of the measured time left
+    // ns, open loop, requests of the measured time: how long after its time the generator came to
+    // it (its own fault), and how long after its time it left (the wire's, too).
+    hist_t lag, departure;
     load_kind_t kinds[LOAD_KINDS_MAX]; // the last one takes what finds no room, named "other"
     size_t kind_count;
 } load_result_t;
