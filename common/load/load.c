@@ -49,7 +49,7 @@ struct load {
     bool over; // no more requests begin
 };
 
-_Static_assert(LOAD_OPEN_MAX <= 1u << INDEX_BITS, "a ticket names every slot");
+_Static_assert(LOAD_OPEN_MAX >> INDEX_BITS <= 1, "a ticket names every slot");
 
 // --- Slots
 

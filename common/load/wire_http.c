@@ -319,8 +319,7 @@ err_code_t load_url(const char *url, char host[256], char port[8], err_t *err) {
     size_t host_size = end ? (size_t)(end - at) - bracket : 0;
     size_t port_size = digits && *digits == ':' ? strspn(digits + 1, "0123456789") : 0;
     const char *rest = port_size ? digits + 1 + port_size : NULL;
-    if (host_size == 0 || host_size > 255 || port_size > 5 || !rest ||
-        strcmp(rest + (*rest == '/'), "")) {
+    if (host_size == 0 || host_size > 255 || port_size > 5 || !rest || rest[*rest == '/'] != 0) {
         err_set(err, ERR_USAGE, "'%s' is no address of an HTTP server", url);
         return err_remedy(err, "write http://HOST:PORT"), ERR_USAGE;
     }

@@ -15,8 +15,10 @@ MODEL = ("--epochs", 1, "--width", 4)
 
 def has_timer(pid):
     """The load generator makes its timer once it knows that the gateway is there."""
-    folder = f"/proc/{pid}/fd"
-    return any(os.readlink(os.path.join(folder, name)) == "anon_inode:[timerfd]" for name in os.listdir(folder))
+    try:
+        return any(os.readlink(entry.path) == "anon_inode:[timerfd]" for entry in os.scandir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:  # closed meanwhile
+        return False
 
 
 class BenchGateway(StackTest):
