@@ -1,9 +1,12 @@
 // workers; datasets, dataset show, rm; models, model show, rm; promote.
+#include "base/log.h"
 #include "cli_impl.h"
 #include "table_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define GATEWAY_MS 1000 // for what the gateway adds to the registry's answer
 
 // What the registry knows, and what the maker told about it (info), in one object.
 static json_t *flat_json(proto_type_t type, const void *message) {
@@ -182,6 +185,60 @@ err_code_t verb_dataset_rm(cli_t *cli, int *exit_code, err_t *err) {
 
 // --- Models
 
+// What the gateway says of the model's versions ("": of all), or false: it does not answer, or is
+// one that cannot say, and the registry's answer must do.
+static bool ask_gateway(cli_t *cli, const char *name, proto_served_t *answer) {
+    proto_serving_t question = {.name = name};
+    client_t *client = NULL;
+    err_t err;
+    err_code_t code = cli_connect(cli, cli->conf.gateway, "the gateway", &client, &err);
+    if (code == ERR_OK)
+        code = client_request(client, PROTO_serving, &question, NULL, 0, PROTO_served, answer,
+                              cli->arena, GATEWAY_MS, cli_interrupt_flag(), &err);
+    client_destroy(&client);
+    if (code)
+        log_debug("the gateway does not say what it serves: %s", err.message);
+    return code == ERR_OK;
+}
+
+static const proto_served_version_t *served_of(const proto_served_t *served,
+                                               const proto_model_info_t *info) {
+    for (size_t i = 0; i < served->versions.count; i++) {
+        const proto_served_version_t *version = &served->versions.items[i];
+        if (version->version == info->version && strcmp(version->name, info->name) == 0)
+            return version;
+    }
+    return NULL;
+}
+
+// document: of the version; gains "gateway": null, or how the gateway has it.
+static void add_gateway(json_t *document, const proto_served_version_t *served) {
+    json_t *state = served ? proto_to_json(PROTO_served_version, served) : json_null();
+    json_object_del(state, "name");
+    json_object_del(state, "version");
+    json_object_set_new(document, "gateway", state);
+}
+
+static void say_failures(const proto_served_t *served) {
+    for (size_t i = 0; i < served->versions.count; i++) {
+        const proto_failure_t *error = served->versions.items[i].error;
+        if (error)
+            printf("\nThe gateway: %s%s%s\n", error->message, error->remedy[0] ? "; " : "",
+                   error->remedy);
+    }
+}
+
+static void put_gateway(table_t *table, const proto_served_version_t *served) {
+    if (served)
+        table_cell(table,
+                   served->error    ? SAY_BAD
+                   : served->served ? SAY_GOOD
+                                    : SAY_PLAIN,
+                   "%s", served->error ? "failed" : served->state);
+    else
+        table_cell(table, SAY_DIM, "-");
+}
+
 static void put_promoted(table_t *table, const proto_model_info_t *info) {
     if (info->canary > 0)
         table_cell(table, SAY_WARN, "canary, %g %%", info->canary);
@@ -211,8 +268,10 @@ err_code_t verb_models(cli_t *cli, int *exit_code, err_t *err) {
         code = err_set(err, ERR_NOT_FOUND, "there is no model %s", name);
     if (code)
         return hint(code, "models", err);
+    proto_served_t served = {0};
+    ask_gateway(cli, name, &served);
     json_t *list = json_array();
-    table_t *table = table_new("model|>version|promoted|>test accuracy|>test loss|created");
+    table_t *table = table_new("model|>version|promoted|gateway|>test accuracy|>test loss|created");
     for (size_t i = 0; i < answer.models.count; i++) {
         const proto_model_info_t *info = &answer.models.items[i];
         json_t *document = flat_json(PROTO_model_info, info);
@@ -221,15 +280,19 @@ err_code_t verb_models(cli_t *cli, int *exit_code, err_t *err) {
         table_cell(table, SAY_BOLD, "%s", info->name);
         table_cell(table, SAY_PLAIN, "%llu", (unsigned long long)info->version);
         put_promoted(table, info);
+        put_gateway(table, served_of(&served, info));
+        add_gateway(document, served_of(&served, info));
         put_figure(table, document, "test/accuracy");
         put_figure(table, document, "test/loss");
         table_cell(table, SAY_DIM, "%s", when);
         json_array_append_new(list, document);
     }
-    if (say_is_json())
+    if (say_is_json()) {
         say_json(json_incref(list));
-    else
+    } else {
         table_print(&table, "There are no models: `inkling train DATASET` makes one.");
+        say_failures(&served);
+    }
     json_decref(list);
     table_free(&table);
     return ERR_OK;

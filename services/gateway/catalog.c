@@ -489,6 +489,28 @@ void catalog_state(const catalog_t *catalog, catalog_state_t *state) {
     }
 }
 
+static catalog_entry_t entry_of(const catalog_t *catalog, const version_t *version) {
+    static const char *const words[] = {
+        [OPENING] = "loading", [BUILDING] = "loading", [READY] = "ready", [FAILED] = "failed"};
+    catalog_entry_t entry = {
+        .version = version, .state = words[version->state], .error = version->failures > 0};
+    for (const series_t *series = catalog->series; series; series = series->next) {
+        entry.promoted = entry.promoted || series->wanted == version;
+        entry.served = entry.served || series->served == version;
+        if (series->canary == version)
+            entry.canary = series->percent;
+    }
+    return entry;
+}
+
+size_t catalog_list(const catalog_t *catalog, catalog_entry_t *entries, size_t room) {
+    size_t count = 0;
+    for (const version_t *version = catalog->versions; version; version = version->next, count++)
+        if (count < room)
+            entries[count] = entry_of(catalog, version);
+    return count;
+}
+
 static proto_model_info_t info_of(const version_t *version) {
     return (proto_model_info_t){.name = version->name,
                                 .version = version->number,

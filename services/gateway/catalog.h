@@ -114,6 +114,18 @@ typedef struct {
 } catalog_state_t;
 
 void catalog_state(const catalog_t *catalog, catalog_state_t *state);
+// A version as others see it.
+typedef struct {
+    const version_t *version; // its err: if error
+    const char *state;        // "loading", "ready" or "failed"
+    bool error;               // its last attempt to be loaded failed
+    bool promoted, served;    // wanted by the registry; given the requests without a version
+    double canary;            // percent of those that it is given instead; 0: it is no canary
+} catalog_entry_t;
+
+// Fills entries with all versions, spare ones included; returns how many there are.
+size_t catalog_list(const catalog_t *catalog, catalog_entry_t *entries, size_t room);
+
 // Fills models with the promoted ones and the canaries as last told (pointing into the catalog);
 // returns how many of them there are.
 size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room);

@@ -21,6 +21,8 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
     gateway_t *gateway = arg;
     if (message->type == PROTO_classify || message->type == PROTO_infer) {
         bus_door_accept(gateway, message);
+    } else if (message->type == PROTO_serving) {
+        models_tell(gateway, message);
     } else if (message->type == PROTO_ping) {
         proto_pong_t pong = {.service = service_name(gateway->service), .version = INKLING_VERSION};
         bus_reply(socket, message, PROTO_pong, &pong);
@@ -28,7 +30,7 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
         err_t err;
         err_set(&err, ERR_UNSUPPORTED, "the gateway does not take %s",
                 proto_message(message->type)->wire);
-        err_remedy(&err, "it takes classify and infer; everything else goes to the dispatcher");
+        err_remedy(&err, "it takes classify, infer and serving; everything else goes to the dispatcher");
         stats_error(&gateway->stats, err.code);
         bus_reply_error(socket, message, &err);
     }

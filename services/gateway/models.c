@@ -392,3 +392,50 @@ static void on_shown(void *arg, const char *name, uint64_t version, const proto_
 
 const directory_ops_t models_directory_ops = {
     .promoted = on_promoted, .refreshed = on_refreshed, .shown = on_shown};
+
+// --- Told
+// -----------------------------------------------------------------------------------------
+
+static void describe(const catalog_entry_t *entry, proto_served_version_t *told,
+                     proto_failure_t *failure) {
+    const version_t *version = entry->version;
+    *told = (proto_served_version_t){.name = version->name,
+                                     .version = version->number,
+                                     .state = entry->state,
+                                     .promoted = entry->promoted,
+                                     .served = entry->served,
+                                     .canary = entry->canary,
+                                     .bytes = version->memory};
+    *failure = (proto_failure_t){.code = err_name(version->err.code),
+                                 .message = version->err.message,
+                                 .remedy = version->err.remedy,
+                                 .retryable = err_retryable(version->err.code)};
+    told->error = entry->error ? failure : NULL;
+}
+
+void models_tell(gateway_t *gateway, const bus_message_t *message) {
+    proto_serving_t question;
+    err_t err;
+    proto_arena_reset(gateway->arena);
+    if (proto_decode(PROTO_serving, message->body.data, message->body.size, gateway->arena,
+                     &question, &err) != ERR_OK) {
+        stats_error(&gateway->stats, err.code);
+        bus_reply_error(gateway->router, message, &err);
+        return;
+    }
+    size_t room = catalog_list(gateway->catalog, NULL, 0), count = 0;
+    catalog_entry_t *entries = mem_zero(room + 1, sizeof *entries);
+    proto_served_version_t *versions = mem_zero(room + 1, sizeof *versions);
+    proto_failure_t *failures = mem_zero(room + 1, sizeof *failures);
+    catalog_list(gateway->catalog, entries, room);
+    for (size_t i = 0; i < room; i++)
+        if (!question.name[0] || strcmp(question.name, entries[i].version->name) == 0) {
+            describe(&entries[i], &versions[count], &failures[count]);
+            count++;
+        }
+    bus_reply(gateway->router, message, PROTO_served,
+              &(proto_served_t){.versions = {versions, count}});
+    free(entries);
+    free(versions);
+    free(failures);
+}

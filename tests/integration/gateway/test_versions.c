@@ -114,6 +114,7 @@ static void a_canary_gets_its_share_under_load(void **state) {
     assert_in_range(answers_of_two(&load, 1000), 610, 790);
     registry_canary(scene.registry, "a", 2, 0); // rolled back
     await_loaded(&scene, 1);
+    answers_of_two(&load, 10); // those on their way
     assert_int_equal(answers_of_two(&load, 100), 0);
     registry_canary(scene.registry, "a", 2, 50);
     await_loaded(&scene, 2);
@@ -270,6 +271,38 @@ static const harm_t harms[] = {
 
 enum { HARMS = sizeof harms / sizeof *harms };
 
+// What the gateway says of version 1 and of that one, beside which nothing is loaded.
+static void check_told(scene_t *scene, uint64_t version, const harm_t *harm, bool canary) {
+    proto_serving_t question = {.name = "a"};
+    proto_served_t told;
+    err_t err;
+    proto_arena_reset(scene->arena);
+    if (client_request(scene->client, PROTO_serving, &question, NULL, 0, PROTO_served, &told,
+                       scene->arena, PATIENCE_MS, NULL, &err))
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < told.versions.count; i++) {
+        const proto_served_version_t *one = &told.versions.items[i];
+        assert_string_equal(one->name, "a");
+        assert_int_equal(one->served, one->version == 1);
+        assert_int_equal(one->promoted, one->version == (canary ? 1 : version));
+        assert_true(one->canary == (canary && one->version == version ? 90 : 0));
+        if (one->version == 1) {
+            assert_string_equal(one->state, "ready");
+            assert_null(one->error);
+            assert_true(one->bytes > 0);
+        } else if (one->version == version) {
+            assert_string_not_equal(one->state, "ready");
+            assert_string_equal(one->error->code, err_name(harm->code));
+            assert_non_null(strstr(one->error->message, harm->words));
+        }
+    }
+    question.name = "b";
+    assert_int_equal(client_request(scene->client, PROTO_serving, &question, NULL, 0, PROTO_served,
+                                    &told, scene->arena, PATIENCE_MS, NULL, &err),
+                     ERR_OK);
+    assert_int_equal(told.versions.count, 0);
+}
+
 // Neither promoted nor as a canary does one of them get a request, and everybody is told why.
 static void what_is_damaged_leaves_the_old_version(void **state) {
     (void)state;
@@ -306,6 +339,7 @@ static void what_is_damaged_leaves_the_old_version(void **state) {
         assert_non_null(strstr(err.message, name));
         assert_true(err.remedy[0] != 0);
         assert_true(proc_metric(&scene.proc, "inkling_gateway_models_failed") == 1);
+        check_told(&scene, version, harm, i % 2);
         registry_promote(scene.registry, "a", 1);
     }
     await_detail(&scene, true, "1 of 1 promoted models served");
