@@ -54,6 +54,12 @@ static inline uint32_t nn_dropout_threshold(float rate) {
     return whole + (whole < exact);
 }
 
+// Memory for predictions, see nn.h.
+struct nn_workspace {
+    void *memory; // aligned as vectors want it; for free()
+    uint64_t size;
+};
+
 typedef struct {
     const char *name;
     // Settles precision, isa and threads (stored: the choices "key=value …", or NULL). The front
@@ -72,8 +78,13 @@ typedef struct {
                        nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
     err_code_t (*bn_estimate)(void *self, const uint8_t *pixels, int64_t count, err_t *err);
     void (*use_moving)(void *self);
-    err_code_t (*predict)(void *self, const uint8_t *pixels, int count, float *probabilities,
-                          err_t *err);
+    // workspace: NULL for the object's own; an object that shares always gets one.
+    err_code_t (*predict)(void *self, nn_workspace_t *workspace, const nn_sample_t *samples,
+                          int count, err_t *err);
+    // From now on the object is only shared: it folds and packs its weights and frees all else.
+    err_code_t (*seal)(void *self, err_t *err);
+    // Another object with the weights of a sealed one; plan as in create.
+    err_code_t (*share)(void *self, const nn_plan_t *plan, void **shared, err_t *err);
 } nn_backend_t;
 
 extern const nn_backend_t nn_backend_ref;

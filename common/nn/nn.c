@@ -11,12 +11,15 @@
 
 #define THREADS_MAX 1024
 #define INIT_STREAM 0x1417u // third word of the counter of initial weights
+#define SAMPLES     64      // that nn_predict gives to the backend at once
 
 struct nn {
     nn_plan_t plan;
     const nn_backend_t *backend;
     void *self;
     bool estimated; // statistics of nn_bn_estimate are in use
+    bool sealed;    // only holds the weights for others
+    bool shares;    // has them from another
     char choices[NN_CHOICES_SIZE];
 };
 
@@ -156,6 +159,10 @@ void nn_destroy(nn_t **nn) {
     }
 }
 
+int nn_cores(void) {
+    return cores_usable();
+}
+
 uint64_t nn_memory_estimate(const nn_spec_t *spec, const nn_options_t *options) {
     const nn_backend_t *backend = NULL;
     nn_plan_t *plan = mem_zero(1, sizeof *plan);
@@ -208,6 +215,17 @@ static const char *const part_words[] = {
     [NN_GRADIENT] = "gradient", [NN_ESTIMATE] = "estimate",
 };
 
+// Of handles that share weights.
+static err_code_t check_shared(const nn_t *nn, bool predicts, err_t *err) {
+    if (nn->sealed || (nn->shares && !predicts)) {
+        err_set(err, ERR_INVALID, "the handle %s",
+                nn->sealed ? "only holds weights that others share" : "shares another's weights");
+        return err_remedy(err, "a handle from nn_share predicts; for all else make one that is not "
+                               "shared");
+    }
+    return ERR_OK;
+}
+
 static err_code_t check_part(const nn_t *nn, nn_part_t part, int index, const void *data,
                              err_t *err) {
     if ((unsigned)part > NN_ESTIMATE) {
@@ -219,6 +237,9 @@ static err_code_t check_part(const nn_t *nn, nn_part_t part, int index, const vo
     }
     if (!data) {
         return err_set(err, ERR_INVALID, "data is NULL");
+    }
+    if (check_shared(nn, false, err)) {
+        return ERR_INVALID;
     }
     if (part == NN_PARAM) {
         return ERR_OK;
@@ -422,25 +443,126 @@ void nn_use_moving(nn_t *nn) {
     nn->backend->use_moving(nn->self);
 }
 
+err_code_t nn_predict_samples(nn_t *nn, nn_workspace_t *workspace, const nn_sample_t *samples,
+                              int count, err_t *err) {
+    if (check_count(nn, count, err) || check_shared(nn, true, err)) {
+        return ERR_INVALID;
+    }
+    if (nn->shares && !workspace) {
+        return err_set(err, ERR_INVALID, "workspace is NULL");
+    }
+    for (int i = 0; i < count; i++) {
+        if (!samples[i].probabilities || (!samples[i].pixels && !samples[i].input)) {
+            return err_set(err, ERR_INVALID, "samples[%d] has no %s", i,
+                           samples[i].probabilities ? "pixels" : "room for probabilities");
+        }
+    }
+    return nn->backend->predict(nn->self, workspace, samples, count, err);
+}
+
+static err_code_t predict_some(nn_t *nn, const uint8_t *pixels, int count, float *probabilities,
+                               err_t *err) {
+    const nn_spec_t *spec = &nn->plan.spec;
+    int64_t image = (int64_t)spec->height * spec->width * spec->channels;
+    nn_sample_t samples[SAMPLES] = {{0}};
+    for (int i = 0; i < count; i++) {
+        samples[i] = (nn_sample_t){.pixels = pixels + i * image,
+                                   .probabilities = probabilities + (int64_t)i * spec->classes};
+    }
+    return nn_predict_samples(nn, NULL, samples, count, err);
+}
+
+static err_code_t check_predict(const nn_t *nn, int count, err_t *err) {
+    if (nn->shares) {
+        return err_set(err, ERR_INVALID, "the handle has no workspace: use nn_predict_samples");
+    }
+    return check_count(nn, count, err);
+}
+
 err_code_t nn_predict(nn_t *nn, const uint8_t *pixels, int count, float *probabilities,
                       err_t *err) {
     if (!pixels || !probabilities) {
         return err_set(err, ERR_INVALID, "%s is NULL", pixels ? "probabilities" : "pixels");
     }
-    if (check_count(nn, count, err)) {
+    if (check_predict(nn, count, err)) {
         return ERR_INVALID;
     }
-    err_code_t code = nn->backend->predict(nn->self, pixels, count, probabilities, err);
-    int64_t numbers = (int64_t)count * nn->plan.spec.classes;
+    int64_t image = (int64_t)nn->plan.spec.height * nn->plan.spec.width * nn->plan.spec.channels;
+    int classes = nn->plan.spec.classes;
+    err_code_t code = ERR_OK;
+    for (int done = 0; done < count && !code; done += SAMPLES) {
+        int now = count - done < SAMPLES ? count - done : SAMPLES;
+        code = predict_some(nn, pixels + done * image, now, probabilities + (int64_t)done * classes,
+                            err);
+    }
+    int64_t numbers = (int64_t)count * classes;
     for (int64_t i = 0; i < numbers && !code; i++) {
         if (!isfinite(probabilities[i])) {
             code = err_set(err, ERR_INVALID,
                            "the model's weights overflow: image %lld has no "
                            "finite probability",
-                           (long long)(i / nn->plan.spec.classes));
+                           (long long)(i / classes));
         }
     }
     return code;
+}
+
+// --- Sharing
+
+err_code_t nn_workspace_new(nn_workspace_t **workspace, err_t *err) {
+    *workspace = calloc(1, sizeof **workspace);
+    return *workspace ? ERR_OK : err_set(err, ERR_NO_MEMORY, "no memory for a workspace");
+}
+
+void nn_workspace_destroy(nn_workspace_t **workspace) {
+    if (*workspace) {
+        free((*workspace)->memory);
+        free(*workspace);
+        *workspace = NULL;
+    }
+}
+
+uint64_t nn_workspace_bytes(const nn_workspace_t *workspace) {
+    return workspace->size;
+}
+
+// The plan of nn for other threads and another batch.
+static err_code_t make_shared(nn_t *nn, int threads, int max_batch, nn_t *made, err_t *err) {
+    const nn_plan_t *plan = &nn->plan;
+    nn_options_t options = {.backend = nn->backend->name,
+                            .precision = plan->precision,
+                            .threads = threads ? threads : plan->threads,
+                            .max_batch = max_batch};
+    memcpy(options.mean, plan->mean, sizeof options.mean);
+    made->shares = true;
+    return make_plan(&plan->spec, &options, &made->plan, &made->backend, err);
+}
+
+err_code_t nn_share(nn_t *nn, int threads, int max_batch, nn_t **shared, err_t *err) {
+    *shared = NULL;
+    if (nn->plan.training || nn->shares) {
+        return err_set(err, ERR_INVALID, "nn_share: the handle %s",
+                       nn->shares ? "shares another's weights" : "was made for training");
+    }
+    nn_t *made = calloc(1, sizeof *made);
+    if (!made) {
+        return err_set(err, ERR_NO_MEMORY, "no memory for an engine handle");
+    }
+    err_code_t code = make_shared(nn, threads, max_batch, made, err);
+    if (!code && !nn->sealed) {
+        code = nn->backend->seal(nn->self, err);
+        nn->sealed = !code;
+    }
+    if (!code) {
+        write_choices(made, NULL);
+        code = nn->backend->share(nn->self, &made->plan, &made->self, err);
+    }
+    if (code) {
+        nn_destroy(&made);
+        return code;
+    }
+    *shared = made;
+    return ERR_OK;
 }
 
 double nn_loss(const float *probabilities, int classes, int32_t label) {

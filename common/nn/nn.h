@@ -1,6 +1,7 @@
 // The engine: trains and evaluates one model on one device.
 //
-// A handle is used by one thread at a time; several handles may live in a process. Pixels are uint8
+// A handle is used by one thread at a time; several handles may live in a process, and several may
+// predict with the same weights (nn_share). Pixels are uint8
 // in the order [image][y][x][channel] ("HWC"), as shards and the preprocessing function give them;
 // the engine normalises them itself: input = (pixel − mean[channel]) / 255.
 //
@@ -61,12 +62,16 @@ void nn_wait_passively(char **argv);
 
 // The names of the backends in this build, best first; NULL behind the last.
 const char *nn_backend_name(int index);
+// Cores that this process may use: its affinity mask, or the quota of its control group where that
+// is smaller.
+int nn_cores(void);
 // The best vector ISA of this host, as far as processor and kernel support it: "amx", "avx512",
 // "avx2" or "generic". The environment's INKLING_ISA, one of these words, lowers it (for tests and
 // comparisons); it never raises it.
 const char *nn_isa(void);
 // Bytes a handle will need, estimated from spec and options, for refusing what cannot fit; 0 if
-// nn_new would refuse spec or options.
+// nn_new would refuse spec or options. Without training most of what depends on max_batch and
+// threads is what a workspace will need.
 uint64_t nn_memory_estimate(const nn_spec_t *spec, const nn_options_t *options);
 
 // --- State
@@ -135,6 +140,36 @@ void nn_use_moving(nn_t *nn);
 // probabilities: count × classes (two classes: {1 − p, p}). The bits for an image depend on the
 // image alone, not on count or its place in the batch.
 err_code_t nn_predict(nn_t *nn, const uint8_t *pixels, int count, float *probabilities, err_t *err);
+
+// One image of nn_predict_samples: its pixels or, where that is NULL, its input: height × width ×
+// channels floats in the order of pixels, normalised already. Neither needs any alignment.
+typedef struct {
+    const void *pixels, *input;
+    float *probabilities; // room for one a class
+} nn_sample_t;
+
+// The memory of activations, for one thread at a time: a thread needs one, whatever it predicts
+// with. It grows to what the largest prediction needs, and never shrinks.
+typedef struct nn_workspace nn_workspace_t;
+err_code_t nn_workspace_new(nn_workspace_t **workspace, err_t *err);
+void nn_workspace_destroy(nn_workspace_t **workspace); // allows *workspace == NULL
+uint64_t nn_workspace_bytes(const nn_workspace_t *workspace);
+
+// The same for images that lie apart. workspace: NULL for the handle's own, which one from nn_share
+// has not. Input that is the float next to (pixel − mean)/255 (computed in double and rounded once)
+// gives the bits of the pixels. Of an image whose numbers overflow the probabilities mean nothing,
+// and need not be finite; that is no error here and does not touch the other images.
+err_code_t nn_predict_samples(nn_t *nn, nn_workspace_t *workspace, const nn_sample_t *samples,
+                              int count, err_t *err);
+
+// A handle that predicts with nn's weights, which are in memory once, and gives the same bits,
+// whatever threads (0: nn's) and max_batch are. It must be gone before nn is.
+//
+// nn was made without training. From the first call on it only holds the weights: all that
+// predicts or changes is ERR_INVALID for it, as all but predicting is for those that share it, and
+// what is not needed for predicting is freed. All that can be made beforehand is made here; handles
+// that share nn already may predict meanwhile.
+err_code_t nn_share(nn_t *nn, int threads, int max_batch, nn_t **shared, err_t *err);
 
 // Cross-entropy of one prediction, probabilities clipped to [1e-7, 1 − 1e-7] as Keras does.
 double nn_loss(const float *probabilities, int classes, int32_t label);

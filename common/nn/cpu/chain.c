@@ -234,22 +234,24 @@ void cpu_norm_fixed(const cpu_t *cpu, const stage_t *stage, int c, double *scale
     *shift = (double)beta[c] - (double)statistics[0][c] * *scale;
 }
 
-void cpu_chain_infer(const cpu_t *cpu, stage_t *stage, int count, bool whole) {
+void cpu_chain_fold(const cpu_t *cpu, stage_t *stage) {
     links_t *links = &stage->links;
-    run_t run = describe(cpu, stage, count);
-    run.chain.x = cpu->values[stage->index].infer;
-    run.chain.y = cpu->values[stage->index + 1].infer;
-    if (!whole) {
-        run.chain.floor = -INFINITY;
-    }
-    if (whole && links->norm.layer >= 0) {
-        for (int c = 0; c < run.chain.channels; c++) {
-            double scale, shift;
+    bool norm = links->norm.layer >= 0 && !cpu_behind_conv(stage);
+    for (int c = 0; c < cpu->values[stage->index].shape.channels; c++) {
+        double scale = 1, shift = 0;
+        if (norm) {
             cpu_norm_fixed(cpu, stage, c, &scale, &shift);
-            set_scale(links, c, scale, shift);
         }
-    } else {
-        plain_scale(&run, links);
+        set_scale(links, c, scale, shift);
+    }
+}
+
+void cpu_chain_infer(const cpu_t *cpu, const stage_t *stage, int count, void *from, void *to) {
+    run_t run = describe(cpu, stage, count);
+    run.chain.x = from;
+    run.chain.y = to;
+    if (cpu_behind_conv(stage)) {
+        run.chain.floor = -INFINITY;
     }
     parallel_for(cpu->plan->threads, (int64_t)count * run.chain.out_height, forward_part, &run);
 }

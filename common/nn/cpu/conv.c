@@ -34,6 +34,18 @@ void conv_device_close(conv_device_t *device) {
     *device = (conv_device_t){0};
 }
 
+err_code_t conv_device_share(conv_device_t *device, err_t *err) {
+    device->stream = NULL;
+    return conv_status(
+        dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags), "a stream",
+        err);
+}
+
+void conv_device_unshare(conv_device_t *device) {
+    device->engine = NULL;
+    conv_device_close(device);
+}
+
 // --- Compiling
 
 static const dnnl_format_tag_t tags[] = {
@@ -250,6 +262,14 @@ void conv_call_free(conv_call_t *call) {
         dnnl_memory_destroy(call->memory[i]);
     }
     *call = (conv_call_t){0};
+}
+
+err_code_t conv_call_place(conv_call_t *call, void *in, void *out, err_t *err) {
+    dnnl_status_t status = dnnl_memory_set_data_handle(call->memory[0], in);
+    if (!status) {
+        status = dnnl_memory_set_data_handle(call->memory[1], out);
+    }
+    return conv_status(status, "a convolution's buffers", err);
 }
 
 err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, void *scratch,

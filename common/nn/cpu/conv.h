@@ -40,7 +40,6 @@ typedef struct {
     size_t scratch;           // bytes
 } conv_op_t;
 
-// Buffers: x or ∂x, y or ∂y, weights in op->weights, bias or NULL.
 typedef struct {
     dnnl_primitive_t primitive; // the operation's
     dnnl_memory_t memory[5];
@@ -60,6 +59,9 @@ err_code_t conv_status(dnnl_status_t status, const char *what, err_t *err);
 
 err_code_t conv_device_open(conv_device_t *device, err_t *err);
 void conv_device_close(conv_device_t *device);
+// A copy of another's becomes one for another thread, with a stream of its own.
+err_code_t conv_device_share(conv_device_t *device, err_t *err);
+void conv_device_unshare(conv_device_t *device);
 
 // Uses as many threads as parallel_set_threads() said last. Direct convolution: oneDNN's
 // Winograd changes its rounding with the size of the batch (ours is in wino.h). weights: the layout
@@ -68,6 +70,8 @@ err_code_t conv_op_new(const conv_device_t *device, const conv_shape_t *shape, c
                        const dnnl_memory_desc_t *weights, conv_op_t *op, err_t *err);
 void conv_op_free(conv_op_t *op);
 
+// x or ∂x, y or ∂y, weights in op->weights, bias or NULL. in and out may be given later, with
+// conv_call_place.
 typedef struct {
     void *in, *out, *weights, *bias;
 } conv_buffers_t;
@@ -75,6 +79,7 @@ typedef struct {
 err_code_t conv_call_new(const conv_device_t *device, const conv_op_t *op,
                          const conv_buffers_t *buffers, conv_call_t *call, err_t *err);
 void conv_call_free(conv_call_t *call);
+err_code_t conv_call_place(conv_call_t *call, void *in, void *out, err_t *err);
 err_code_t conv_call_run(const conv_device_t *device, const conv_call_t *call, void *scratch,
                          err_t *err);
 

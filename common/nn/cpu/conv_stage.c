@@ -87,8 +87,7 @@ static void run_wino(cpu_t *cpu, stage_t *stage, int count, conv_kind_t kind) {
         }
         break;
     default:
-        wino_forward(&wino, in->infer, stage->infer_u, stage->folded_bias,
-                     stage->infer_relu ? 0 : -INFINITY, cpu_infer_out(cpu, stage), scratch);
+        ERR_ASSERT(!"prediction has a function of its own");
     }
 }
 
@@ -105,32 +104,94 @@ err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, er
         code = cpu_set_call(cpu, set, stage, kind, &call, err);
     }
     if (!code && kind != CONV_WEIGHTS) {
-        code = weights_refresh(&cpu->device, kind == CONV_INFER ? &stage->folded : &stage->weights,
-                               err);
+        code = weights_refresh(&cpu->device, stage->weights, err);
+    }
+    return code ? code : conv_call_run(&cpu->device, call, cpu->scratch, err);
+}
+
+// --- Prediction
+
+int64_t cpu_conv_infer_scratch(const cpu_t *cpu, const stage_t *stage, int count) {
+    wino_t wino = wino_of(cpu, stage, count);
+    return stage->wino ? wino_forward_count(&wino) * (int64_t)sizeof(float) : 0;
+}
+
+err_code_t cpu_conv_infer_make(cpu_t *cpu, stage_t *stage, int count, err_t *err) {
+    if (stage->wino) {
+        size_t bytes = (size_t)cpu_conv_infer_scratch(cpu, stage, count);
+        cpu->infer_scratch = bytes > cpu->infer_scratch ? bytes : cpu->infer_scratch;
+        return ERR_OK;
+    }
+    set_t *set;
+    conv_call_t *call;
+    err_code_t code = cpu_infer_set(cpu, count, &set, err);
+    return code ? code : cpu_set_call(cpu, set, stage, CONV_INFER, &call, err);
+}
+
+err_code_t cpu_conv_infer(cpu_t *cpu, stage_t *stage, int count, void *from, void *to, err_t *err) {
+    if (stage->wino) {
+        wino_t wino = wino_of(cpu, stage, count);
+        wino_forward(&wino, from, stage->infer_u, stage->folded_bias,
+                     stage->infer_relu ? 0 : -INFINITY, to, cpu->scratch);
+        return ERR_OK;
+    }
+    set_t *set;
+    conv_call_t *call = NULL;
+    err_code_t code = cpu_infer_set(cpu, count, &set, err);
+    if (!code) {
+        code = cpu_set_call(cpu, set, stage, CONV_INFER, &call, err);
+    }
+    if (!code && !cpu->shares) { // those that are shared are up to date, and only read
+        code = weights_refresh(&cpu->device, stage->folded, err);
+    }
+    if (!code) {
+        code = conv_call_place(call, from, to, err);
     }
     return code ? code : conv_call_run(&cpu->device, call, cpu->scratch, err);
 }
 
 // --- Folding
 
-static err_code_t open_folded(cpu_t *cpu, stage_t *stage, const conv_shape_t *shape, err_t *err) {
-    stage->folded_bias = memory_new((uint64_t)shape->out * sizeof(float), err);
-    if (!stage->folded_bias) {
-        return ERR_NO_MEMORY;
-    }
-    if (stage->wino) {
-        wino_t wino = wino_of(cpu, stage, 1);
-        stage->infer_u = memory_new((uint64_t)wino_weight_count(&wino) * sizeof(float), err);
-        return stage->infer_u ? ERR_OK : ERR_NO_MEMORY;
-    }
+static err_code_t open_plain(cpu_t *cpu, stage_t *stage, const conv_shape_t *shape, err_t *err) {
     uint64_t count = (uint64_t)shape->out * (uint64_t)shape->in * (uint64_t)shape->kernel *
                      (uint64_t)shape->kernel;
     stage->folded_data = memory_new(count * sizeof(float), err);
-    if (!stage->folded_data) {
+    stage->folded = memory_new(sizeof *stage->folded, err);
+    if (!stage->folded_data || !stage->folded) {
         return ERR_NO_MEMORY;
     }
-    err_code_t code = weights_open(&cpu->device, shape, NULL, &stage->folded, err);
-    return code ? code : weights_place(&stage->folded, stage->folded_data, err);
+    err_code_t code = weights_open(&cpu->device, shape, NULL, stage->folded, err);
+    return code ? code : weights_place(stage->folded, stage->folded_data, err);
+}
+
+void cpu_conv_unfold(stage_t *stage) {
+    if (stage->folded) {
+        weights_close(stage->folded);
+    }
+    memory_free(stage->folded);
+    memory_free(stage->folded_data);
+    memory_free(stage->infer_u);
+    memory_free(stage->folded_bias);
+    stage->folded = NULL;
+    stage->folded_data = stage->infer_u = stage->folded_bias = NULL;
+}
+
+static err_code_t open_folded(cpu_t *cpu, stage_t *stage, const conv_shape_t *shape, err_t *err) {
+    err_code_t code = ERR_OK;
+    stage->folded_bias = memory_new((uint64_t)shape->out * sizeof(float), err);
+    if (stage->wino) {
+        wino_t wino = wino_of(cpu, stage, 1);
+        stage->infer_u = memory_new((uint64_t)wino_weight_count(&wino) * sizeof(float), err);
+    } else {
+        code = open_plain(cpu, stage, shape, err);
+    }
+    if (code == ERR_OK && (!stage->folded_bias || (stage->wino && !stage->infer_u))) {
+        code = ERR_NO_MEMORY;
+    }
+    if (code) {
+        cpu_conv_unfold(stage);
+    }
+    return code;
 }
 
 // scale: one number an output.
@@ -146,7 +207,7 @@ static err_code_t fold_weights(cpu_t *cpu, stage_t *stage, const conv_shape_t *s
     for (int64_t i = 0; i < shape->out * row && !code; i++) {
         stage->folded_data[i] *= scale[i / row];
     }
-    stage->folded.version++;
+    stage->folded->version++;
     return code;
 }
 

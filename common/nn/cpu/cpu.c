@@ -109,12 +109,20 @@ static const kernels_t *pick_kernels(const nn_plan_t *plan, bool half) {
     return &kernels_generic;
 }
 
-static void destroy(void *self) {
+void cpu_destroy(void *self) {
     cpu_t *cpu = self;
     cpu_sets_close(cpu);
-    cpu_state_close(cpu);
-    conv_device_close(&cpu->device);
+    if (cpu->shares) {
+        conv_device_unshare(&cpu->device);
+    } else {
+        cpu_state_close(cpu);
+        conv_device_close(&cpu->device);
+    }
     memory_free(cpu);
+}
+
+int cpu_infer_batch(const nn_plan_t *plan) {
+    return plan->max_batch < INFER_BATCH ? plan->max_batch : INFER_BATCH;
 }
 
 // The operations of a full batch, now: what cannot be had is said before work has begun.
@@ -135,18 +143,23 @@ static err_code_t prepare(cpu_t *cpu, err_t *err) {
     return code;
 }
 
+void cpu_open_plan(cpu_t *cpu, const nn_plan_t *plan) {
+    cpu->plan = plan;
+    cpu->bf16 = strcmp(plan->precision, "bf16") == 0;
+    cpu->kernels = pick_kernels(plan, cpu->bf16);
+    cpu->flat = pick_kernels(plan, false);
+    cpu->infer_batch = cpu_infer_batch(plan);
+    cpu_plan(cpu);
+    cpu_infer_plan(cpu);
+}
+
 static err_code_t create(const nn_plan_t *plan, void **self, err_t *err) {
     cpu_t *cpu = memory_new(sizeof *cpu, err);
     if (!cpu) {
         return ERR_NO_MEMORY;
     }
     int before = parallel_set_threads(plan->threads);
-    cpu->plan = plan;
-    cpu->bf16 = strcmp(plan->precision, "bf16") == 0;
-    cpu->kernels = pick_kernels(plan, cpu->bf16);
-    cpu->flat = pick_kernels(plan, false);
-    cpu->infer_batch = plan->max_batch < INFER_BATCH ? plan->max_batch : INFER_BATCH;
-    cpu_plan(cpu);
+    cpu_open_plan(cpu, plan);
     err_code_t code = conv_device_open(&cpu->device, err);
     if (!code) {
         code = cpu_state_open(cpu, err);
@@ -156,7 +169,7 @@ static err_code_t create(const nn_plan_t *plan, void **self, err_t *err) {
     }
     parallel_set_threads(before);
     if (code) {
-        destroy(cpu);
+        cpu_destroy(cpu);
         return code;
     }
     *self = cpu;
@@ -172,7 +185,7 @@ const nn_backend_t nn_backend_cpu = {
     .name = "cpu",
     .resolve = resolve,
     .create = create,
-    .destroy = destroy,
+    .destroy = cpu_destroy,
     .memory = cpu_memory,
     .get = cpu_get,
     .set = cpu_set,
@@ -180,4 +193,6 @@ const nn_backend_t nn_backend_cpu = {
     .bn_estimate = cpu_bn_estimate,
     .use_moving = use_moving,
     .predict = cpu_predict,
+    .seal = cpu_seal,
+    .share = cpu_share,
 };

@@ -33,7 +33,8 @@ typedef struct {
     int stored;      // channels in memory; those added are always zero
     int64_t sample;  // elements of one sample
     void *data;      // training: [max_batch] samples; else NULL
-    void *infer;     // where prediction keeps them: [infer_batch] samples
+    void *infer;     // where prediction keeps them, see predict.c
+    int64_t place;   // bytes into the workspace, where infer is there
 } values_t;
 
 typedef enum { STAGE_CONV, STAGE_CHAIN, STAGE_FLATTEN, STAGE_DENSE } stage_kind_t;
@@ -64,8 +65,8 @@ typedef struct {
     int64_t slice, count; // its trained parameters in the parts
     int64_t second;       // offset in the slice of bias or beta
     links_t links;        // chain
-    weights_t weights;    // conv: the master copy lies in the part NN_PARAM
-    weights_t folded;     // conv: with the normalisation behind it folded in, plain layout
+    weights_t *weights;   // conv: the master copy lies in the part NN_PARAM
+    weights_t *folded;    // conv: with the normalisation behind it folded in, plain layout
     float *folded_data, *folded_bias;
     bool wino;       // conv: Winograd's algorithm, ours, instead of oneDNN's operations
     float *infer_u;  // wino: weights of prediction, folded and transformed
@@ -92,7 +93,16 @@ typedef struct {
     const kernels_t *kernels; // before the flatten
     const kernels_t *flat;    // behind it: always float
     bool bf16;
-    int stage_count, infer_batch;
+    int stage_count;
+    // Prediction: the largest batch at once; the first stage that a batch goes through together; no
+    // operation behind it is for one size of a batch.
+    int infer_batch, split;
+    bool whole;
+    int64_t infer_bytes;  // of activations in the workspace; scratch memory lies behind them
+    size_t infer_scratch; // bytes
+    nn_workspace_t own;
+    void *bound; // the memory of the workspace that values[].infer point to
+    bool shares; // only stream and sets are its own
     values_t values[NN_LAYERS_MAX + 1];
     stage_t stages[NN_LAYERS_MAX];
     int64_t part_count;      // floats
@@ -102,7 +112,6 @@ typedef struct {
     float *pivot;
     uint8_t *keep; // [threads] masks of a row
     int64_t keep_size;
-    void *infer_memory[2];
     void *scratch;
     size_t scratch_size;
     set_t *train_sets[CPU_SETS], *infer_sets[CPU_SETS];
@@ -133,11 +142,15 @@ static inline float *cpu_part(const cpu_t *cpu, const stage_t *stage, nn_part_t 
     return cpu->parts[part] + stage->slice;
 }
 
-// Where prediction puts a convolution's output: past the chain behind it that it has done as well.
-static inline void *cpu_infer_out(const cpu_t *cpu, const stage_t *stage) {
-    bool both = stage->index + 1 < cpu->stage_count && stage[1].absorbed;
-    return cpu->values[stage->index + 1 + both].infer;
+static inline bool cpu_behind_conv(const stage_t *stage) {
+    return stage->index > 0 && stage[-1].kind == STAGE_CONV;
 }
+
+// --- cpu.c
+int cpu_infer_batch(const nn_plan_t *plan);
+// What follows from the plan alone; allocates nothing.
+void cpu_open_plan(cpu_t *cpu, const nn_plan_t *plan);
+void cpu_destroy(void *self);
 
 // --- plan.c: stages and their values, from the spec; no memory yet
 void cpu_plan(cpu_t *cpu);
@@ -147,6 +160,8 @@ conv_shape_t cpu_conv_shape(const cpu_t *cpu, const stage_t *stage, int count, b
 // --- state.c
 err_code_t cpu_state_open(cpu_t *cpu, err_t *err);
 void cpu_state_close(cpu_t *cpu);
+// Folded weights are all that is needed of convolutions from now on.
+err_code_t cpu_state_seal(cpu_t *cpu, err_t *err);
 err_code_t cpu_get(void *self, nn_part_t part, int tensor, float *data, err_t *err);
 err_code_t cpu_set(void *self, nn_part_t part, int tensor, const float *data, err_t *err);
 // From a convolution's master copy to the plain form, stored channels included.
@@ -157,6 +172,12 @@ err_code_t cpu_conv_make(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kin
 err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, err_t *err);
 // Weights and bias of prediction, with the normalisation behind the convolution in them.
 err_code_t cpu_conv_fold(cpu_t *cpu, stage_t *stage, err_t *err);
+void cpu_conv_unfold(stage_t *stage); // they are gone; nothing happens if there are none
+// With them, and the ReLU behind it if there is one. make: before, for that many samples; tells
+// infer_scratch.
+int64_t cpu_conv_infer_scratch(const cpu_t *cpu, const stage_t *stage, int count); // bytes of ours
+err_code_t cpu_conv_infer_make(cpu_t *cpu, stage_t *stage, int count, err_t *err);
+err_code_t cpu_conv_infer(cpu_t *cpu, stage_t *stage, int count, void *from, void *to, err_t *err);
 
 // --- sets.c: oneDNN's operations for one size of a batch
 err_code_t cpu_scratch(cpu_t *cpu, size_t size, err_t *err);
@@ -169,6 +190,7 @@ err_code_t cpu_set_call(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind
 
 // --- simple.c: input, flatten, dense. `to` and `from` are values' data.
 void cpu_load(const cpu_t *cpu, const uint8_t *pixels, int count, void *to);
+void cpu_load_samples(const cpu_t *cpu, const nn_sample_t *samples, int count, void *to);
 void cpu_flatten(const cpu_t *cpu, const stage_t *stage, int count, void *from, float *to);
 void cpu_unflatten(const cpu_t *cpu, const stage_t *stage, int count);
 void cpu_dense(const cpu_t *cpu, const stage_t *stage, int count, const float *from, float *to);
@@ -180,9 +202,10 @@ void cpu_adam(const cpu_t *cpu, const nn_adam_t *adam, uint64_t step);
 // With the batch's statistics.
 void cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass);
 void cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass);
-// With stored statistics; whole: also batch-norm and ReLU, which a convolution in front has not
-// done.
-void cpu_chain_infer(const cpu_t *cpu, stage_t *stage, int count, bool whole);
+// With stored statistics, which fold makes ready; without batch-norm and ReLU behind a convolution,
+// which has done them.
+void cpu_chain_fold(const cpu_t *cpu, stage_t *stage);
+void cpu_chain_infer(const cpu_t *cpu, const stage_t *stage, int count, void *from, void *to);
 // The channel's factor and offset of prediction.
 void cpu_norm_fixed(const cpu_t *cpu, const stage_t *stage, int channel, double *scale,
                     double *shift);
@@ -191,7 +214,13 @@ void cpu_norm_fixed(const cpu_t *cpu, const stage_t *stage, int channel, double 
 err_code_t cpu_step(void *self, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
                     nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
 err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count, err_t *err);
-err_code_t cpu_predict(void *self, const uint8_t *pixels, int count, float *probabilities,
+
+// --- predict.c
+void cpu_infer_plan(cpu_t *cpu);
+int64_t cpu_infer_memory(const cpu_t *cpu); // bytes of packed weights and of the workspace
+err_code_t cpu_predict(void *self, nn_workspace_t *workspace, const nn_sample_t *samples, int count,
                        err_t *err);
+err_code_t cpu_seal(void *self, err_t *err);
+err_code_t cpu_share(void *self, const nn_plan_t *plan, void **shared, err_t *err);
 
 #endif

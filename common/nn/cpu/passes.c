@@ -1,4 +1,4 @@
-// A training step, an estimation of the batch-norm statistics, a prediction.
+// A training step, and an estimation of the batch-norm statistics.
 #include "nn/cpu/cpu_impl.h"
 #include "nn/cpu/memory.h"
 #include "nn/cpu/parallel.h"
@@ -123,7 +123,9 @@ static void update(cpu_t *cpu, const nn_adam_t *adam, uint64_t step) {
     cpu_adam(cpu, adam, step);
     for (int i = 0; i < cpu->stage_count; i++) {
         stage_t *stage = &cpu->stages[i];
-        stage->weights.version++;
+        if (stage->kind == STAGE_CONV) {
+            stage->weights->version++;
+        }
         if (stage->kind == STAGE_CHAIN && stage->links.norm.layer >= 0) {
             move_statistics(cpu, stage);
         }
@@ -204,94 +206,6 @@ err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count, err
     }
     cpu->estimated = !code;
     cpu->folded = false;
-    parallel_set_threads(before);
-    return code;
-}
-
-// --- Prediction
-
-static err_code_t fold_all(cpu_t *cpu, err_t *err) {
-    for (int i = 0; i < cpu->stage_count && !cpu->folded; i++) {
-        err_code_t code =
-            cpu->stages[i].kind == STAGE_CONV ? cpu_conv_fold(cpu, &cpu->stages[i], err) : ERR_OK;
-        if (code) {
-            return code;
-        }
-    }
-    cpu->folded = true;
-    return ERR_OK;
-}
-
-static err_code_t infer_stage(cpu_t *cpu, set_t *set, stage_t *stage, err_t *err) {
-    void *from = cpu->values[stage->index].infer, *to = cpu->values[stage->index + 1].infer;
-    bool behind_conv = stage->index > 0 && stage[-1].kind == STAGE_CONV;
-    switch (stage->kind) {
-    case STAGE_CONV:
-        return cpu_conv(cpu, set, stage, CONV_INFER, err);
-    case STAGE_CHAIN:
-        if (!(behind_conv && stage->absorbed)) {
-            cpu_chain_infer(cpu, stage, set->count, !behind_conv);
-        }
-        return ERR_OK;
-    case STAGE_FLATTEN:
-        cpu_flatten(cpu, stage, set->count, from, to);
-        return ERR_OK;
-    case STAGE_DENSE:
-        cpu_dense(cpu, stage, set->count, from, to);
-        return ERR_OK;
-    }
-    return ERR_OK;
-}
-
-static err_code_t predict_some(cpu_t *cpu, const uint8_t *pixels, int count, float *probabilities,
-                               err_t *err) {
-    set_t *set;
-    err_code_t code = cpu_infer_set(cpu, count, &set, err);
-    if (code) {
-        return code;
-    }
-    cpu_load(cpu, pixels, count, cpu->values[0].infer);
-    for (int i = 0; i < cpu->stage_count && !code; i++) {
-        code = infer_stage(cpu, set, &cpu->stages[i], err);
-    }
-    const values_t *logits = &cpu->values[cpu->stage_count];
-    float *rows =
-        code ? NULL
-             : memory_new((uint64_t)count * (uint64_t)logits->shape.channels * sizeof *rows, err);
-    if (rows) {
-        gather(cpu, count, logits->infer, rows);
-        ref_head_probabilities(&cpu->plan->spec, rows, count, probabilities);
-        memory_free(rows);
-        return ERR_OK;
-    }
-    return code ? code : ERR_NO_MEMORY;
-}
-
-// Few sizes of a batch, so that few operations and copies of weights are needed. The bits of an
-// image do not depend on the size: see conv.h.
-static int next_count(const cpu_t *cpu, int rest) {
-    static const int sizes[] = {32, 8, 1};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        if (sizes[i] <= rest && sizes[i] <= cpu->infer_batch) {
-            return sizes[i];
-        }
-    }
-    return 1;
-}
-
-err_code_t cpu_predict(void *self, const uint8_t *pixels, int count, float *probabilities,
-                       err_t *err) {
-    cpu_t *cpu = self;
-    const nn_spec_t *spec = &cpu->plan->spec;
-    int64_t image = (int64_t)spec->height * spec->width * spec->channels;
-    int before = parallel_set_threads(cpu->plan->threads);
-    err_code_t code = fold_all(cpu, err);
-    for (int done = 0; done < count && !code;) {
-        int now = next_count(cpu, count - done);
-        code = predict_some(cpu, pixels + done * image, now,
-                            probabilities + (int64_t)done * spec->classes, err);
-        done += now;
-    }
     parallel_set_threads(before);
     return code;
 }

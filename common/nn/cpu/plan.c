@@ -1,6 +1,7 @@
 // From the layer list to stages and their values.
 #include "nn/cpu/cpu_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool has_parameters(const stage_t *stage) {
@@ -133,34 +134,50 @@ conv_shape_t cpu_conv_shape(const cpu_t *cpu, const stage_t *stage, int count, b
                           .out_layout = out->layout};
 }
 
-// --- An estimate: stored channels at their widest, Winograd's transforms as scratch
+// --- An estimate; for training: stored channels at their widest, Winograd's transforms as scratch
 
 static int64_t volume(nn_shape_t shape) {
     return (int64_t)shape.height * shape.width * cpu_round_up(shape.channels, 16);
 }
 
-uint64_t cpu_memory(const nn_plan_t *plan) {
+static int64_t parameter_count(const nn_plan_t *plan) {
+    int64_t count = 0;
+    for (int i = 0; i < plan->tensor_count; i++) {
+        count += plan->tensors[i].count;
+    }
+    return count;
+}
+
+static uint64_t training_memory(const nn_plan_t *plan) {
     bool bf16 = strcmp(plan->precision, "bf16") == 0;
     nn_shape_t in = {plan->spec.height, plan->spec.width, plan->spec.channels};
-    int64_t parameters = 0, values = volume(in), scratch = 0, largest = 0;
-    for (int i = 0; i < plan->tensor_count; i++) {
-        parameters += plan->tensors[i].count;
-    }
+    int64_t values = volume(in), scratch = 0;
     for (int i = 0; i < plan->spec.layer_count - 1; i++) {
         nn_kind_t kind = plan->spec.layers[i].kind;
         nn_shape_t out = plan->shapes[i];
         bool fused = kind == NN_DROPOUT || kind == NN_RELU || kind == NN_MAX_POOL;
         values += fused ? 0 : volume(out);
-        largest = volume(out) > largest ? volume(out) : largest;
         if (kind == NN_CONV && !bf16) { // 36 numbers for 16 on both sides
             int64_t transformed = 9 * (volume(in) + volume(out)) / 4;
             scratch = transformed > scratch ? transformed : scratch;
         }
         in = out;
     }
-    int64_t kept =
-        plan->training ? plan->max_batch * values : 2 * (int64_t)plan->max_batch * largest;
-    int64_t copies = (plan->training ? 4 + 2 : 1) + 5;
-    return sizeof(cpu_t) + (uint64_t)(kept + plan->max_batch * scratch) * 4 +
-           (uint64_t)(copies * parameters) * 4;
+    int64_t copies = 4 + 2 + 5;
+    return sizeof(cpu_t) + (uint64_t)(plan->max_batch * (values + scratch)) * 4 +
+           (uint64_t)(copies * parameter_count(plan)) * 4;
+}
+
+// The weights as they are set and as they are packed, and the workspace.
+static uint64_t prediction_memory(const nn_plan_t *plan) {
+    cpu_t *cpu = mem_zero(1, sizeof *cpu);
+    cpu_open_plan(cpu, plan);
+    uint64_t bytes = sizeof *cpu + (uint64_t)parameter_count(plan) * 4;
+    bytes += (uint64_t)cpu_infer_memory(cpu);
+    free(cpu);
+    return bytes;
+}
+
+uint64_t cpu_memory(const nn_plan_t *plan) {
+    return plan->training ? training_memory(plan) : prediction_memory(plan);
 }

@@ -78,12 +78,11 @@ static err_code_t place(cpu_t *cpu, stage_t *stage, const conv_op_t *op, conv_bu
         return ERR_OK;
     }
     if (op->kind == CONV_INFER) {
-        *buffers = (conv_buffers_t){
-            .in = in->infer, .out = cpu_infer_out(cpu, stage), .bias = stage->folded_bias};
-        return weights_copy(&cpu->device, &stage->folded, &op->weights, &buffers->weights, err);
+        *buffers = (conv_buffers_t){.bias = stage->folded_bias}; // in and out: cpu_conv_infer
+        return weights_copy(&cpu->device, stage->folded, &op->weights, &buffers->weights, err);
     }
     buffers->bias = cpu_part(cpu, stage, NN_PARAM) + stage->second;
-    return weights_copy(&cpu->device, &stage->weights, &op->weights, &buffers->weights, err);
+    return weights_copy(&cpu->device, stage->weights, &op->weights, &buffers->weights, err);
 }
 
 static err_code_t make(cpu_t *cpu, int count, stage_t *stage, conv_kind_t kind, conv_ops_t *ops,
@@ -92,8 +91,10 @@ static err_code_t make(cpu_t *cpu, int count, stage_t *stage, conv_kind_t kind, 
     conv_shape_t shape = cpu_conv_shape(cpu, stage, count, kind == CONV_INFER);
     conv_buffers_t buffers;
     err_code_t code = conv_op_new(&cpu->device, &shape, kind,
-                                  kind == CONV_WEIGHTS ? &stage->weights.desc : NULL, op, err);
-    if (!code) {
+                                  kind == CONV_WEIGHTS ? &stage->weights->desc : NULL, op, err);
+    if (!code && kind == CONV_INFER) {
+        cpu->infer_scratch = op->scratch > cpu->infer_scratch ? op->scratch : cpu->infer_scratch;
+    } else if (!code) {
         code = cpu_scratch(cpu, op->scratch, err);
     }
     if (!code) {

@@ -58,23 +58,48 @@ static int64_t channel_start(const values_t *values, int64_t c) {
 
 typedef struct {
     const cpu_t *cpu;
-    const uint8_t *pixels;
+    const uint8_t *pixels;      // or
+    const nn_sample_t *samples; // these
     void *to;
 } load_t;
+
+static void load_pixels(const cpu_t *cpu, const uint8_t *from, int64_t n, void *to) {
+    const values_t *values = &cpu->values[0];
+    int channels = values->shape.channels;
+    int64_t area = (int64_t)values->shape.height * values->shape.width, step = pixel_step(values);
+    for (int c = 0; c < channels; c++) {
+        const float *table = cpu->table + (ptrdiff_t)256 * c;
+        int64_t at = n * values->sample + channel_start(values, c);
+        for (int64_t i = 0; i < area; i++) {
+            put(values, to, at + i * step, table[from[i * channels + c]]);
+        }
+    }
+}
+
+static void load_input(const cpu_t *cpu, const char *from, int64_t n, void *to) {
+    const values_t *values = &cpu->values[0];
+    int channels = values->shape.channels;
+    int64_t area = (int64_t)values->shape.height * values->shape.width, step = pixel_step(values);
+    for (int c = 0; c < channels; c++) {
+        int64_t at = n * values->sample + channel_start(values, c);
+        for (int64_t i = 0; i < area; i++) {
+            float value;
+            memcpy(&value, from + (size_t)(i * channels + c) * sizeof value, sizeof value);
+            put(values, to, at + i * step, value);
+        }
+    }
+}
 
 static void load_sample(void *arg, int64_t n, int thread) {
     (void)thread;
     const load_t *load = arg;
     const values_t *values = &load->cpu->values[0];
-    int channels = values->shape.channels;
-    int64_t area = (int64_t)values->shape.height * values->shape.width, step = pixel_step(values);
-    const uint8_t *from = load->pixels + n * area * channels;
-    for (int c = 0; c < channels; c++) {
-        const float *table = load->cpu->table + (ptrdiff_t)256 * c;
-        int64_t at = n * values->sample + channel_start(values, c);
-        for (int64_t i = 0; i < area; i++) {
-            put(values, load->to, at + i * step, table[from[i * channels + c]]);
-        }
+    int64_t image = (int64_t)values->shape.height * values->shape.width * values->shape.channels;
+    if (load->pixels || load->samples[n].pixels) {
+        load_pixels(load->cpu, load->pixels ? load->pixels + n * image : load->samples[n].pixels, n,
+                    load->to);
+    } else {
+        load_input(load->cpu, load->samples[n].input, n, load->to);
     }
 }
 
@@ -87,7 +112,13 @@ static void clear_rest(const values_t *values, int count, void *to) {
 
 void cpu_load(const cpu_t *cpu, const uint8_t *pixels, int count, void *to) {
     clear_rest(&cpu->values[0], count, to);
-    load_t load = {cpu, pixels, to};
+    load_t load = {.cpu = cpu, .pixels = pixels, .to = to};
+    parallel_for(cpu->plan->threads, count, load_sample, &load);
+}
+
+void cpu_load_samples(const cpu_t *cpu, const nn_sample_t *samples, int count, void *to) {
+    clear_rest(&cpu->values[0], count, to);
+    load_t load = {.cpu = cpu, .samples = samples, .to = to};
     parallel_for(cpu->plan->threads, count, load_sample, &load);
 }
 

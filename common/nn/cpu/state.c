@@ -23,28 +23,40 @@ static int64_t plain_count(const cpu_t *cpu, const stage_t *stage) {
 // The master copy lies as the weight gradient does, so that Adam is one loop over all.
 static err_code_t open_master(cpu_t *cpu, stage_t *stage, err_t *err) {
     conv_shape_t shape = cpu_conv_shape(cpu, stage, cpu->plan->max_batch, false);
+    stage->weights = memory_new(sizeof *stage->weights, err);
+    if (!stage->weights) {
+        return ERR_NO_MEMORY;
+    }
     if (stage->wino) {
         dnnl_memory_desc_t blocked;
         err_code_t code = weights_blocked(&shape, &blocked, err);
-        return code ? code : weights_open(&cpu->device, &shape, &blocked, &stage->weights, err);
+        return code ? code : weights_open(&cpu->device, &shape, &blocked, stage->weights, err);
     }
     if (!cpu->plan->training) {
-        return weights_open(&cpu->device, &shape, NULL, &stage->weights, err);
+        return weights_open(&cpu->device, &shape, NULL, stage->weights, err);
     }
     conv_op_t op = {0};
     err_code_t code = conv_op_new(&cpu->device, &shape, CONV_WEIGHTS, NULL, &op, err);
     if (!code) {
-        code = weights_open(&cpu->device, &shape, &op.weights, &stage->weights, err);
+        code = weights_open(&cpu->device, &shape, &op.weights, stage->weights, err);
     }
     conv_op_free(&op);
     return code;
+}
+
+static void close_master(stage_t *stage) {
+    if (stage->weights) {
+        weights_close(stage->weights);
+        memory_free(stage->weights);
+        stage->weights = NULL;
+    }
 }
 
 static void measure(const cpu_t *cpu, stage_t *stage) {
     const values_t *in = &cpu->values[stage->index], *out = &cpu->values[stage->index + 1];
     int64_t first = 0, second = 0;
     if (stage->kind == STAGE_CONV) {
-        first = (int64_t)(weights_bytes(&stage->weights) / sizeof(float));
+        first = (int64_t)(weights_bytes(stage->weights) / sizeof(float));
         second = stage->bias ? out->stored : 0;
     } else if (stage->kind == STAGE_DENSE) {
         first = (int64_t)out->shape.channels * in->stored;
@@ -111,35 +123,16 @@ static err_code_t open_stages(cpu_t *cpu, err_t *err) {
     return ERR_OK;
 }
 
-// Training keeps all values; prediction alone needs two buffers in turn.
+// Training keeps all values; prediction alone needs but two buffers in turn, see predict.c.
 static err_code_t open_values(cpu_t *cpu, err_t *err) {
-    uint64_t largest = 0;
-    for (int i = 0; i <= cpu->stage_count; i++) {
+    for (int i = 0; i <= cpu->stage_count && cpu->plan->training; i++) {
         values_t *values = &cpu->values[i];
         uint64_t sample = (uint64_t)values->sample * cpu_element(values);
-        largest = sample > largest ? sample : largest;
-        if (cpu->plan->training) {
-            values->data = memory_new((uint64_t)cpu->plan->max_batch * sample, err);
-            values->infer = values->data;
-            if (!values->data) {
-                return ERR_NO_MEMORY;
-            }
-        }
-    }
-    if (cpu->plan->training) {
-        return ERR_OK;
-    }
-    for (int i = 0; i < 2; i++) {
-        cpu->infer_memory[i] = memory_new((uint64_t)cpu->infer_batch * largest, err);
-        if (!cpu->infer_memory[i]) {
+        values->data = memory_new((uint64_t)cpu->plan->max_batch * sample, err);
+        values->infer = values->data;
+        if (!values->data) {
             return ERR_NO_MEMORY;
         }
-    }
-    int turn = 0;
-    cpu->values[0].infer = cpu->infer_memory[0];
-    for (int i = 0; i < cpu->stage_count; i++) {
-        turn ^= !cpu->stages[i].absorbed;
-        cpu->values[i + 1].infer = cpu->infer_memory[turn];
     }
     return ERR_OK;
 }
@@ -155,7 +148,7 @@ static err_code_t open_parts(cpu_t *cpu, err_t *err) {
         stage_t *stage = &cpu->stages[i];
         err_code_t code = ERR_OK;
         if (stage->kind == STAGE_CONV) {
-            code = weights_place(&stage->weights, cpu_part(cpu, stage, NN_PARAM), err);
+            code = weights_place(stage->weights, cpu_part(cpu, stage, NN_PARAM), err);
         }
         if (code) {
             return code;
@@ -206,11 +199,8 @@ err_code_t cpu_state_open(cpu_t *cpu, err_t *err) {
 void cpu_state_close(cpu_t *cpu) {
     for (int i = 0; i < cpu->stage_count; i++) {
         stage_t *stage = &cpu->stages[i];
-        weights_close(&stage->weights);
-        weights_close(&stage->folded);
-        memory_free(stage->folded_data);
-        memory_free(stage->infer_u);
-        memory_free(stage->folded_bias);
+        close_master(stage);
+        cpu_conv_unfold(stage);
         memory_free(stage->links.code);
         memory_free(stage->links.scale);
         memory_free(stage->links.norm.mean);
@@ -222,13 +212,40 @@ void cpu_state_close(cpu_t *cpu) {
     for (int part = 0; part < CPU_PARTS; part++) {
         memory_free(cpu->parts[part]);
     }
-    memory_free(cpu->infer_memory[0]);
-    memory_free(cpu->infer_memory[1]);
     memory_free(cpu->table);
     memory_free(cpu->pivot);
     memory_free(cpu->keep);
     memory_free(cpu->sums);
-    memory_free(cpu->scratch);
+    if (cpu->plan->training) { // else it lies in a workspace
+        memory_free(cpu->scratch);
+    }
+    memory_free(cpu->own.memory);
+}
+
+err_code_t cpu_state_seal(cpu_t *cpu, err_t *err) {
+    int64_t count = 0;
+    for (int i = 0; i < cpu->stage_count; i++) {
+        count += cpu->stages[i].kind == STAGE_CONV ? 0 : cpu->stages[i].count;
+    }
+    float *kept = memory_new((uint64_t)count * sizeof *kept, err);
+    if (!kept) {
+        return ERR_NO_MEMORY;
+    }
+    count = 0;
+    for (int i = 0; i < cpu->stage_count; i++) {
+        stage_t *stage = &cpu->stages[i];
+        if (stage->kind == STAGE_CONV) {
+            close_master(stage);
+            stage->count = 0;
+        }
+        memcpy(kept + count, cpu_part(cpu, stage, NN_PARAM), (size_t)stage->count * sizeof *kept);
+        stage->slice = count;
+        count += stage->count;
+    }
+    memory_free(cpu->parts[NN_PARAM]);
+    cpu->parts[NN_PARAM] = kept;
+    cpu->part_count = count;
+    return ERR_OK;
 }
 
 // --- Reading and writing
@@ -250,7 +267,7 @@ err_code_t cpu_weights_plain(cpu_t *cpu, stage_t *stage, float *data, err_t *err
     dnnl_memory_desc_t plain;
     err_code_t code = weights_plain(&shape, &plain, err);
     return code ? code
-                : weights_convert(&cpu->device, &stage->weights.desc, stage->weights.data, &plain,
+                : weights_convert(&cpu->device, &stage->weights->desc, stage->weights->data, &plain,
                                   data, err);
 }
 
@@ -281,9 +298,9 @@ static err_code_t move_conv(cpu_t *cpu, stage_t *stage, float *at, float *data, 
     err_code_t code;
     if (write) {
         copy_channels(cpu, stage, data, buffer, true);
-        code = weights_convert(&cpu->device, &plain, buffer, &stage->weights.desc, at, err);
+        code = weights_convert(&cpu->device, &plain, buffer, &stage->weights->desc, at, err);
     } else {
-        code = weights_convert(&cpu->device, &stage->weights.desc, at, &plain, buffer, err);
+        code = weights_convert(&cpu->device, &stage->weights->desc, at, &plain, buffer, err);
         copy_channels(cpu, stage, data, buffer, false);
     }
     memory_free(buffer);
@@ -334,7 +351,7 @@ err_code_t cpu_set(void *self, nn_part_t part, int tensor, const float *data, er
     cpu->estimated = cpu->folded = false;
     stage_t *stage = owner(cpu, tensor);
     if (stage->kind == STAGE_CONV && part == NN_PARAM) {
-        stage->weights.version++;
+        stage->weights->version++;
     }
     return move(cpu, part, tensor, (float *)data, true, err); // only read
 }

@@ -97,9 +97,13 @@ static int64_t plane_floats(const wino_t *wino, int64_t tiles) {
     return PLANES * (tiles * (wino->shape.in + wino->shape.out) + 2 * wino->kernels->lanes);
 }
 
-int64_t wino_scratch_count(const wino_t *wino) {
+int64_t wino_forward_count(const wino_t *wino) {
     int64_t tiles = is_fused(wino) ? wino->threads * group_size(wino) : tile_count(wino);
-    int64_t forward = plane_floats(wino, tiles) + (int64_t)wino->threads * PLANES * 32;
+    return plane_floats(wino, tiles) + (int64_t)wino->threads * PLANES * 32;
+}
+
+int64_t wino_scratch_count(const wino_t *wino) {
+    int64_t forward = wino_forward_count(wino);
     int64_t gradient = plane_floats(wino, gradient_group(wino)) + wino_weight_count(wino);
     return forward > gradient ? forward : gradient;
 }

@@ -17,6 +17,8 @@ bool wino_pays(const conv_shape_t *shape);
 // Floats of transformed weights, and of scratch memory for anything below.
 int64_t wino_weight_count(const wino_t *wino);
 int64_t wino_scratch_count(const wino_t *wino);
+// Of scratch memory for wino_forward alone.
+int64_t wino_forward_count(const wino_t *wino);
 
 // w: [block of out][block of in][3][3][in][out], u: wino_weight_count floats. scale: of the
 // outputs, or NULL. back: for wino_data.

@@ -74,7 +74,7 @@ static void destroy(void *self) {
         free(ref->layers[i].output);
         free(ref->layers[i].moments.mean);
     }
-    for (int part = 0; part < REF_PARTS; part++) {
+    for (int part = ref->borrows; part < REF_PARTS; part++) {
         free(ref->parts[part]);
     }
     free(ref->input);
@@ -176,27 +176,48 @@ static err_code_t set(void *self, nn_part_t part, int tensor, const float *data,
 
 // --- Passes
 
-static void load(ref_t *ref, const uint8_t *pixels, int count) {
+static void load_pixels(ref_t *ref, const uint8_t *pixels, int64_t n) {
     int channels = ref->plan->spec.channels;
     int64_t area = (int64_t)ref->plan->spec.height * ref->plan->spec.width;
-    for (int64_t n = 0; n < count; n++) {
-        for (int c = 0; c < channels; c++) {
-            for (int64_t i = 0; i < area; i++) {
-                double pixel = pixels[(n * area + i) * channels + c];
-                ref->input[(n * channels + c) * area + i] =
-                    (ref_real_t)((pixel - (double)ref->plan->mean[c]) / 255);
-            }
+    for (int c = 0; c < channels; c++) {
+        for (int64_t i = 0; i < area; i++) {
+            double pixel = pixels[i * channels + c];
+            ref->input[(n * channels + c) * area + i] =
+                (ref_real_t)((pixel - (double)ref->plan->mean[c]) / 255);
         }
     }
 }
 
-// Returns the logits.
-static const ref_real_t *forward(ref_t *ref, const uint8_t *pixels, const ref_pass_t *pass) {
-    load(ref, pixels, pass->count);
+static void load_input(ref_t *ref, const char *input, int64_t n) {
+    int channels = ref->plan->spec.channels;
+    int64_t area = (int64_t)ref->plan->spec.height * ref->plan->spec.width;
+    for (int c = 0; c < channels; c++) {
+        for (int64_t i = 0; i < area; i++) {
+            float value;
+            memcpy(&value, input + (size_t)(i * channels + c) * sizeof value, sizeof value);
+            ref->input[(n * channels + c) * area + i] = (ref_real_t)value;
+        }
+    }
+}
+
+static void load(ref_t *ref, const uint8_t *pixels, int count) {
+    int64_t image = (int64_t)ref->plan->spec.height * ref->plan->spec.width;
+    for (int64_t n = 0; n < count; n++) {
+        load_pixels(ref, pixels + n * image * ref->plan->spec.channels, n);
+    }
+}
+
+// From what was loaded; returns the logits.
+static const ref_real_t *run(ref_t *ref, const ref_pass_t *pass) {
     for (int i = 0; i < ref->layer_count; i++) {
         kinds[ref->layers[i].spec->kind].forward(ref, &ref->layers[i], pass);
     }
     return ref->layers[ref->layer_count - 1].output;
+}
+
+static const ref_real_t *forward(ref_t *ref, const uint8_t *pixels, const ref_pass_t *pass) {
+    load(ref, pixels, pass->count);
+    return run(ref, pass);
 }
 
 // A bucket is a layer: its trained tensors lie one behind the other.
@@ -305,14 +326,44 @@ static void use_moving(void *self) {
     ((ref_t *)self)->estimated = false;
 }
 
-static err_code_t predict(void *self, const uint8_t *pixels, int count, float *probabilities,
-                          err_t *err) {
+// Its activations are its own, not the workspace's: layer by layer, to be read.
+static err_code_t predict(void *self, nn_workspace_t *workspace, const nn_sample_t *samples,
+                          int count, err_t *err) {
+    (void)workspace;
     (void)err;
     ref_t *ref = self;
-    const ref_real_t *logits =
-        forward(ref, pixels, &(ref_pass_t){.mode = REF_PREDICT, .count = count});
-    ref_head_probabilities(&ref->plan->spec, logits, count, probabilities);
+    for (int n = 0; n < count; n++) {
+        if (samples[n].pixels) {
+            load_pixels(ref, samples[n].pixels, n);
+        } else {
+            load_input(ref, samples[n].input, n);
+        }
+    }
+    const ref_real_t *logits = run(ref, &(ref_pass_t){.mode = REF_PREDICT, .count = count});
+    int64_t units = ref_volume(ref->layers[ref->layer_count - 1].out);
+    for (int64_t n = 0; n < count; n++) {
+        ref_head_probabilities(&ref->plan->spec, logits + n * units, 1, samples[n].probabilities);
+    }
     return ERR_OK;
+}
+
+// --- Sharing
+
+static err_code_t seal(void *self, err_t *err) {
+    (void)self; // its parameters are as it computes with them
+    (void)err;
+    return ERR_OK;
+}
+
+static err_code_t share(void *self, const nn_plan_t *plan, void **shared, err_t *err) {
+    err_code_t code = create(plan, shared, err);
+    if (!code) {
+        ref_t *ref = *shared;
+        free(ref->parts[NN_PARAM]);
+        ref->parts[NN_PARAM] = ((ref_t *)self)->parts[NN_PARAM];
+        ref->borrows = true;
+    }
+    return code;
 }
 
 const nn_backend_t nn_backend_ref = {
@@ -327,4 +378,6 @@ const nn_backend_t nn_backend_ref = {
     .bn_estimate = bn_estimate,
     .use_moving = use_moving,
     .predict = predict,
+    .seal = seal,
+    .share = share,
 };

@@ -55,6 +55,7 @@ typedef struct {
     float *parts[REF_PARTS];             // by nn_part_t; NULL without training, but for NN_PARAM
     int64_t offsets[NN_TENSORS_MAX + 1]; // of each tensor in each part
     bool estimated;                      // NN_ESTIMATE is in use
+    bool borrows;                        // parts[NN_PARAM] is another's
 } ref_t;
 
 static inline int64_t ref_volume(nn_shape_t shape) {
