@@ -1,7 +1,8 @@
 // Thousands of promotions, trials among them, under load: is every request answered, does memory
 // stay where it is, and what does another model's client notice?
 //
-//   gateway_swaps_test [SWAPS [SIZE WIDTH BLOCKS DENSE]]     200 of a tiny model unless given
+//   gateway_swaps_test [SWAPS [SIZE WIDTH BLOCKS DENSE [THREADS]]]     200 of a tiny model unless
+//   given
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@
 #define QUIET_MS    3000
 #define SLACK       (4 << 20) // bytes
 
-static int swaps = 200;
+static int swaps = 200, threads = 1;
 static nn_vgg_t shape = {32, 32, 1, 2, 4, 4, 256, 0.2f};
 
 static void await(load_t *load, uint64_t version, int more) {
@@ -73,7 +74,9 @@ static void swaps_leave_no_trace(void **state) {
     registry_promote(scene.registry, "a", 1);
     registry_promote(scene.registry, "b", 1);
     scene_listen(&scene);
-    scene_gateway(&scene, NULL);
+    char count[16];
+    snprintf(count, sizeof count, "%d", threads);
+    scene_gateway(&scene, (const char *[]){"--threads", count, NULL});
     scene_await_ready(&scene);
     proto_bytes_t image = scene_image(&scene, 1);
     load_t load = {.scene = &scene,
@@ -127,8 +130,9 @@ static void swaps_leave_no_trace(void **state) {
 }
 
 int main(int argc, char **argv) {
-    int *const wishes[] = {&swaps, &shape.height, &shape.width_first, &shape.blocks, &shape.dense};
-    for (int i = 1; i < argc && i <= 5; i++)
+    int *const wishes[] = {&swaps,        &shape.height, &shape.width_first,
+                           &shape.blocks, &shape.dense,  &threads};
+    for (int i = 1; i < argc && i <= 6; i++)
         *wishes[i - 1] = atoi(argv[i]);
     shape.width = shape.height;
     if (prep_init(NULL) != ERR_OK)

@@ -111,6 +111,28 @@ static void promote(fake_t *fake, const proto_model_info_t *models, size_t count
     catalog_promoted(fake->catalog, models, count, fake->now);
 }
 
+// What is told of it: state, and a letter for each of error, promoted, served and canary; "" if it
+// is not there.
+static const char *told(fake_t *fake, const char *name, uint64_t number) {
+    static char text[64];
+    catalog_entry_t entries[64];
+    size_t count = catalog_list(fake->catalog, entries, 64);
+    assert_true(count <= 64);
+    assert_int_equal(catalog_list(fake->catalog, NULL, 0), count);
+    assert_int_equal(catalog_count(fake->catalog), count);
+    text[0] = 0;
+    for (size_t i = 0; i < count; i++) {
+        const catalog_entry_t *entry = &entries[i];
+        if (entry->version->number != number || strcmp(entry->version->name, name) != 0)
+            continue;
+        assert_string_equal(text, ""); // once
+        snprintf(text, sizeof text, "%s%s%s%s%s", entry->state, entry->error ? " e" : "",
+                 entry->promoted ? " p" : "", entry->served ? " s" : "",
+                 entry->canary > 0 ? " c" : "");
+    }
+    return text;
+}
+
 // What is answered: "a@1", "loading a@1", "unknown a@1" or the code of the error.
 static const char *found_by(fake_t *fake, const char *text, uint64_t number) {
     static char answer[128];
@@ -223,6 +245,7 @@ static void swap_waits_for_the_new_and_frees_the_old(void **state) {
     assert_string_equal(found(fake, "a"), "a@2");
     assert_int_equal(fake->engines, 2); // a request still uses the old one
     assert_string_equal(held->engine, "a@1");
+    assert_string_equal(told(fake, "a", 2), "ready p s");
     assert_string_equal(found(fake, "a@1"), "unknown a@1");
     catalog_release(fake->catalog, held);
     assert_int_equal(fake->engines, 1);
@@ -504,7 +527,11 @@ static void a_canary_that_cannot_be_loaded_gets_nothing(void **state) {
     promote(fake, models, 1);
     load_all(fake);
     promote(fake, models, 2);
+    assert_string_equal(told(fake, "a", 2), "loading c");
     open_next(fake, 0, broken());
+    assert_string_equal(told(fake, "a", 1), "ready p s");
+    assert_string_equal(told(fake, "a", 2), "failed e c");
+    assert_string_equal(told(fake, "a", 3), "");
     assert_int_equal(given_to(fake, "a", 1, 0, 1000), 1000);
     catalog_state(fake->catalog, &now);
     assert_int_equal(now.failed, 1);
@@ -513,7 +540,9 @@ static void a_canary_that_cannot_be_loaded_gets_nothing(void **state) {
     assert_true(catalog_tick(fake->catalog, fake->now) == fake->now + 1000);
     fake->now += 1000;
     catalog_tick(fake->catalog, fake->now);
-    load_all(fake); // mended
+    assert_string_equal(told(fake, "a", 2), "loading e c"); // again: the reason stands until then
+    load_all(fake);                                         // mended
+    assert_string_equal(told(fake, "a", 2), "ready c");
     assert_true(given_to(fake, "a", 2, 0, 1000) > 0);
     catalog_state(fake->catalog, &now);
     assert_int_equal(now.failed, 0);
