@@ -63,11 +63,19 @@ void mailbox_destroy(mailbox_t **self) {
 }
 
 void mailbox_post(mailbox_t *mailbox, mail_t *mail) {
-    mail->next = NULL;
+    mailbox_post_many(mailbox, &mail, 1);
+}
+
+void mailbox_post_many(mailbox_t *mailbox, mail_t *const *mail, size_t count) {
+    if (count == 0)
+        return;
     pthread_mutex_lock(&mailbox->lock);
     bool wake = mailbox->first == NULL;
-    *mailbox->last = mail;
-    mailbox->last = &mail->next;
+    for (size_t i = 0; i < count; i++) {
+        mail[i]->next = NULL;
+        *mailbox->last = mail[i];
+        mailbox->last = &mail[i]->next;
+    }
     pthread_mutex_unlock(&mailbox->lock);
     uint64_t one = 1;
     if (wake && write(mailbox->wake, &one, sizeof one) != sizeof one)

@@ -19,5 +19,7 @@ err_code_t mailbox_new(bus_loop_t *loop, mailbox_t **mailbox, err_t *err);
 // No thread may post any more. Mail that was not read is read first.
 void mailbox_destroy(mailbox_t **mailbox);
 void mailbox_post(mailbox_t *mailbox, mail_t *mail); // any thread
+// The same for several in their order; the loop is woken once.
+void mailbox_post_many(mailbox_t *mailbox, mail_t *const *mail, size_t count);
 
 #endif

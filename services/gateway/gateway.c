@@ -30,7 +30,8 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
         err_t err;
         err_set(&err, ERR_UNSUPPORTED, "the gateway does not take %s",
                 proto_message(message->type)->wire);
-        err_remedy(&err, "it takes classify, infer and serving; everything else goes to the dispatcher");
+        err_remedy(&err,
+                   "it takes classify, infer and serving; everything else goes to the dispatcher");
         stats_error(&gateway->stats, err.code);
         bus_reply_error(socket, message, &err);
     }
@@ -109,16 +110,18 @@ static void stop(void *self) {
 }
 
 static err_code_t start_threads(gateway_t *gateway, const conf_t *conf, err_t *err) {
-    prep_limits_t limits = {.bytes = (size_t)conf->image_bytes,
-                            .pixels = (uint64_t)conf->image_pixels,
-                            .time_ms = DECODE_TIME_MS};
+    workers_options_t options = {.threads = (int)conf->threads,
+                                 .batch_delay_us = conf->gateway_batch_delay_us,
+                                 .limits = {.bytes = (size_t)conf->image_bytes,
+                                            .pixels = (uint64_t)conf->image_pixels,
+                                            .time_ms = DECODE_TIME_MS}};
     err_code_t code = prep_init(err);
     if (code == ERR_OK)
         code = mailbox_new(gateway->loop, &gateway->mailbox, err);
     if (code == ERR_OK)
         code = background_new(gateway->mailbox, &gateway->background, err);
     if (code == ERR_OK)
-        code = workers_new(gateway->mailbox, (int)conf->threads, &limits, &gateway->workers, err);
+        code = workers_new(gateway->mailbox, &options, &gateway->workers, err);
     return code;
 }
 

@@ -206,29 +206,6 @@ static void start_open(void *arg, version_t *version) {
     background_push(gateway->background, &step_new(gateway, version, opened, run_open)->task);
 }
 
-// One image alone and a full batch, so that nobody's request is the first one: memory is there,
-// code is made, threads are started. What comes out is of no interest.
-static err_code_t warm(engine_t *engine, err_t *err) {
-    static const int counts[] = {1, ENGINE_BATCH_MAX};
-    int classes = engine_class_count(engine), labels[ENGINE_BATCH_MAX];
-    uint8_t *blank = calloc(1, prep_recipe_bytes(engine_recipe(engine)));
-    float *rows = calloc((size_t)ENGINE_BATCH_MAX * (size_t)classes, sizeof *rows);
-    const uint8_t *pixels[ENGINE_BATCH_MAX];
-    float *probabilities[ENGINE_BATCH_MAX];
-    err_code_t code = ERR_OK;
-    if (!blank || !rows)
-        code = err_set(err, ERR_NO_MEMORY, "no memory to try it");
-    for (int i = 0; i < ENGINE_BATCH_MAX && code == ERR_OK; i++) {
-        pixels[i] = blank;
-        probabilities[i] = rows + (size_t)i * (size_t)classes;
-    }
-    for (size_t i = 0; i < sizeof counts / sizeof *counts && code == ERR_OK; i++)
-        code = engine_classify(engine, pixels, counts[i], probabilities, labels, err);
-    free(blank);
-    free(rows);
-    return code;
-}
-
 static void run_build(task_t *task, bool stopping) {
     step_t *step = (step_t *)task;
     give_way();
@@ -237,7 +214,7 @@ static void run_build(task_t *task, bool stopping) {
     else
         step->code = engine_build(step->engine, &step->err);
     if (step->code == ERR_OK)
-        step->code = warm(step->engine, &step->err);
+        step->code = engine_warm(step->engine, &step->err);
 }
 
 static void built(void *arg) {
