@@ -67,6 +67,8 @@ const char *http_query(const http_request_t *request,
                        const char *name);                           // "" without value, or NULL
 int64_t http_length(const http_request_t *request);                 // of the body, −1: not told
 const void *http_body(const http_request_t *request, size_t *size); // whole from ready on
+// The body is not needed any more: its memory goes now instead of with the request.
+void http_forget_body(http_request_t *request);
 void **http_user(http_request_t *request); // the handler's own pointer, NULL at first
 // Calls fn for each piece of the parts of a multipart/form-data body, at its offset in its part.
 // ERR_INVALID: it is none, or is cut off. file: the part's file name, or NULL.

@@ -398,6 +398,12 @@ const void *http_body(const http_request_t *request, size_t *size) {
     return request->body ? request->body : "";
 }
 
+void http_forget_body(http_request_t *request) {
+    free(request->body);
+    request->body = NULL;
+    request->size = request->room = 0;
+}
+
 void **http_user(http_request_t *request) {
     return &request->user;
 }

@@ -18,7 +18,7 @@ struct service {
     bus_loop_t *loop;
     bus_socket_t *control;
     void *self;
-    char *endpoint;
+    char *endpoint, *http;
     question_t question; // to another process, instead of being the service
     int signals;         // signalfd, -1 before it is made
     int64_t started_ms;
@@ -42,6 +42,12 @@ void service_set_endpoint(service_t *service, const char *endpoint) {
     char *copy = mem_dup(endpoint);
     free(service->endpoint);
     service->endpoint = copy;
+}
+
+void service_set_http(service_t *service, const char *url) {
+    char *copy = mem_dup(url);
+    free(service->http);
+    service->http = copy;
 }
 
 void service_drained(service_t *service) {
@@ -89,7 +95,7 @@ void service_drain(service_t *service) {
 // --- The service's own socket
 // ---------------------------------------------------------------------
 
-static bool is_ready(service_t *service, char *detail, size_t size) {
+bool service_ready(service_t *service, char *detail, size_t size) {
     detail[0] = 0;
     if (service->draining) {
         snprintf(detail, size, "draining");
@@ -102,11 +108,12 @@ static void answer_status(service_t *service, bus_socket_t *socket, const bus_me
     char detail[1024];
     proto_service_state_t state;
     proto_defaults(PROTO_service_state, &state);
-    state.ready = is_ready(service, detail, sizeof detail);
+    state.ready = service_ready(service, detail, sizeof detail);
     state.service = service->conf.name;
     state.pid = (uint64_t)getpid();
     state.detail = detail;
     state.endpoint = service->endpoint ? service->endpoint : "";
+    state.http = service->http ? service->http : "";
     state.uptime_ms = (uint64_t)(clock_mono_ms() - service->started_ms);
     state.version = INKLING_VERSION;
     bus_reply(socket, message, PROTO_service_state, &state);
@@ -123,17 +130,21 @@ static void own_metrics(service_t *service, buf_t *out) {
                "# HELP inkling_uptime_seconds Since the start of the service.\n"
                "# TYPE inkling_uptime_seconds gauge\ninkling_uptime_seconds %.3f\n",
                service->conf.name, service->ops->program, INKLING_VERSION,
-               is_ready(service, detail, sizeof detail),
+               service_ready(service, detail, sizeof detail),
                (double)(clock_mono_ms() - service->started_ms) / 1000);
     process_metrics(out);
+}
+
+void service_metrics(service_t *service, buf_t *out) {
+    own_metrics(service, out);
+    if (service->ops->metrics)
+        service->ops->metrics(service->self, out);
 }
 
 static void answer_metrics(service_t *service, bus_socket_t *socket, const bus_message_t *message) {
     buf_t text;
     buf_init(&text, 1 << 20);
-    own_metrics(service, &text);
-    if (service->ops->metrics)
-        service->ops->metrics(service->self, &text);
+    service_metrics(service, &text);
     proto_service_text_t answer = {.text = text.data};
     bus_reply(socket, message, PROTO_service_text, &answer);
     buf_release(&text);
@@ -294,6 +305,7 @@ static void end(service_t *service) {
         close(service->signals);
     bus_loop_destroy(&service->loop);
     free(service->endpoint);
+    free(service->http);
     conf_release(&service->conf);
 }
 

@@ -43,6 +43,11 @@ err_code_t service_listen(service_t *service, bus_socket_t *router, const char *
                           err_t *err);
 // Where clients reach it, for status; copied.
 void service_set_endpoint(service_t *service, const char *endpoint);
+// The same for HTTP, if it serves that: "http://127.0.0.1:8420".
+void service_set_http(service_t *service, const char *url);
+// What service.status and service.metrics answer, for another door.
+bool service_ready(service_t *service, char *detail, size_t size);
+void service_metrics(service_t *service, buf_t *out);
 // As if it were told to by a signal; nothing when it drains already.
 void service_drain(service_t *service);
 void service_drained(service_t *service);

@@ -25,6 +25,20 @@ function(inkling_program name)
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
 
+# inkling_embed(FILE NAME HEADER): FILE becomes the C string NAME[], which HEADER declares; appends the source to the
+# list `embedded`.
+set(INKLING_EMBED ${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
+function(inkling_embed file name header)
+  string(MAKE_C_IDENTIFIER ${file} made)
+  set(out ${CMAKE_CURRENT_BINARY_DIR}/${made}.c)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DFILE=${CMAKE_CURRENT_SOURCE_DIR}/${file} -DOUT=${out} -DNAME=${name} -DHEADER=${header}
+            -P ${INKLING_EMBED}
+    DEPENDS ${file} ${INKLING_EMBED}
+    VERBATIM)
+  set(embedded ${embedded} ${out} PARENT_SCOPE)
+endfunction()
+
 # inkling_test(NAME SOURCES a.c ... LINKS target ... [LABEL unit] [TIMEOUT seconds]): a cmocka program run by ctest.
 function(inkling_test name)
   cmake_parse_arguments(T "" "LABEL;TIMEOUT" "SOURCES;LINKS;ARGS" ${ARGN})

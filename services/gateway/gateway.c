@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "gateway_impl.h"
+#include "http/http.h"
 #include "prep/prep.h"
 
 #include <malloc.h>
@@ -99,6 +100,7 @@ static void stop(void *self) {
     atomic_store(&gateway->ending, true);
     background_destroy(&gateway->background);
     mailbox_destroy(&gateway->mailbox);
+    http_server_destroy(&gateway->web);
     catalog_destroy(&gateway->catalog);
     directory_destroy(&gateway->directory);
     bus_socket_destroy(&gateway->router);
@@ -151,8 +153,12 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
                                       gateway, &gateway->router, err);
     if (code == ERR_OK)
         code = service_listen(service, gateway->router, conf->gateway_listen, err);
+    if (code == ERR_OK)
+        code = web_start(gateway, err);
     if (code)
         return code;
+    if (gateway->web)
+        service_set_http(service, http_server_url(gateway->web));
     models_read_cache(gateway);
     service_set_endpoint(service, gateway->endpoint);
     return directory_new(gateway->loop, conf->dispatcher, &models_directory_ops, gateway,
@@ -162,6 +168,8 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
 static void drain(void *self) {
     gateway_t *gateway = self;
     gateway->draining = true;
+    if (gateway->web)
+        http_server_drain(gateway->web);
     if (gateway->budget.requests == 0)
         service_drained(gateway->service);
 }

@@ -17,6 +17,7 @@ struct gateway {
     service_t *service;
     bus_loop_t *loop;
     bus_socket_t *router;
+    struct http_server *web;
     mailbox_t *mailbox;
     workers_t *workers;
     background_t *background;
@@ -40,6 +41,9 @@ struct gateway {
 
 // --- bus_door.c
 void bus_door_accept(gateway_t *gateway, const bus_message_t *message); // classify, infer
+
+// --- web.c
+err_code_t web_start(gateway_t *gateway, err_t *err); // what the setting gateway_http says
 
 // --- request.c
 // Parked requests go on if their version is there now.

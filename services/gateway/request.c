@@ -76,6 +76,9 @@ static void image_back(void *arg) {
         metric_observe(&stats->compute, (double)image->compute_us / 1e6);
     } else if (image->state == IMAGE_REFUSED) {
         stats_error(stats, image->err->code);
+        if (!image->err->remedy[0] && (image->err->code == ERR_INVALID ||
+                                       image->err->code == ERR_CORRUPT))
+            err_remedy(image->err, "send a whole image: JPEG, PNG, WebP, GIF or TIFF");
     }
     if (--request->missing == 0)
         finish(request);
@@ -158,6 +161,12 @@ static void push_live(request_t *request) {
 
 static void dispatch(request_t *request, version_t *version) {
     err_t err;
+    if (request->look) {
+        request->version = version;
+        catalog_hold(version, clock_mono_ms());
+        finish(request);
+        return;
+    }
     err_code_t code = request->tensor.data ? cut_tensor(request, version, &err) : ERR_OK;
     if (code == ERR_OK)
         code = make_room(request, version, &err);
@@ -447,7 +456,7 @@ void request_file(request_t *request, size_t index, const void *data, size_t siz
 }
 
 void request_go(request_t *request) {
-    ERR_ASSERT(request->tensor.data ? !request->images : request->count > 0);
+    ERR_ASSERT(request->look || (request->tensor.data ? !request->images : request->count > 0));
     if (waits(request))
         park(request);
 }

@@ -40,6 +40,7 @@ struct request {
     int64_t deadline_ms;               // clock_mono_ms(), 0: none
     int64_t wait_ms;                   // for a version to load
     uint8_t priority;                  // of image.h
+    bool look;                         // only a version is wanted: no images
     tensor_t tensor;                   // or images
     // for its answer
     version_t *version; // held, once the images are on their way

@@ -52,6 +52,7 @@ static void read_state(probe_t *probe, const bus_message_t *message) {
             .ready = state.ready, .pid = (pid_t)state.pid, .uptime_ms = state.uptime_ms};
         snprintf(found.detail, sizeof found.detail, "%s", state.detail);
         snprintf(found.endpoint, sizeof found.endpoint, "%s", state.endpoint);
+        snprintf(found.http, sizeof found.http, "%s", state.http);
         snprintf(found.version, sizeof found.version, "%s", state.version);
         probe->fn(probe->arg, &found);
     }

@@ -10,7 +10,7 @@ typedef struct {
     bool ready;
     pid_t pid;
     uint64_t uptime_ms;
-    char detail[512], endpoint[256], version[33];
+    char detail[512], endpoint[256], http[256], version[33];
 } probe_state_t;
 
 typedef struct probe probe_t;

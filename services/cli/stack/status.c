@@ -117,6 +117,14 @@ static json_t *redis_json(const conf_t *conf, const asking_t *asking, bool *read
     return redis;
 }
 
+// Of all services only the gateway has one.
+static json_t *http_json(const asking_t *asking) {
+    for (int i = 0; i < STACK_COUNT; i++)
+        if (asking->seen[i].state.http[0])
+            return text_json(asking->seen[i].state.http);
+    return json_null();
+}
+
 json_t *stack_status(const conf_t *conf, bool *ready) {
     asking_t asking = {0};
     ask_all(&asking, conf->home);
@@ -136,6 +144,7 @@ json_t *stack_status(const conf_t *conf, bool *ready) {
     json_object_set_new(status, "services", services);
     json_object_set_new(status, "redis", redis);
     json_object_set_new(status, "gateway",
-                        json_pack("{s:o, s:n}", "zmq", text_json(conf->gateway), "http"));
+                        json_pack("{s:o, s:o}", "zmq", text_json(conf->gateway), "http",
+                                  http_json(&asking)));
     return status;
 }
