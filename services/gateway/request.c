@@ -76,8 +76,8 @@ static void image_back(void *arg) {
         metric_observe(&stats->compute, (double)image->compute_us / 1e6);
     } else if (image->state == IMAGE_REFUSED) {
         stats_error(stats, image->err->code);
-        if (!image->err->remedy[0] && (image->err->code == ERR_INVALID ||
-                                       image->err->code == ERR_CORRUPT))
+        if (!image->err->remedy[0] &&
+            (image->err->code == ERR_INVALID || image->err->code == ERR_CORRUPT))
             err_remedy(image->err, "send a whole image: JPEG, PNG, WebP, GIF or TIFF");
     }
     if (--request->missing == 0)

@@ -20,7 +20,7 @@
     X(GAUGE, memory, "inkling_gateway_models_bytes", "", "Memory of them, estimated.")             \
     X(GAUGE, served, "inkling_gateway_models_served", "", "Promoted models that are served.")      \
     X(GAUGE, failed, "inkling_gateway_models_failed", "",                                          \
-      "Promoted versions and canaries that cannot be loaded.")                                           \
+      "Promoted versions and canaries that cannot be loaded.")                                     \
     X(GAUGE, open_requests, "inkling_gateway_open_requests", "", "Requests without an answer.")    \
     X(GAUGE, open_bytes, "inkling_gateway_open_bytes", "", "Memory that they hold.")               \
     X(GAUGE, to_decode, "inkling_gateway_queue_images", "queue=\"decode\"",                        \

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL_BODY     65536
-#define HEAD_MS        10000
-#define IDLE_MS        75000
-#define BODY_RATE      16384 // bytes a second
-#define ADDRESS_MAX    128
-#define WAIT_MS        10000 // for a version to load, unless the query says
-#define WAIT_MS_MAX    60000
+#define SMALL_BODY      65536
+#define HEAD_MS         10000
+#define IDLE_MS         75000
+#define BODY_RATE       16384 // bytes a second
+#define ADDRESS_MAX     128
+#define WAIT_MS         10000 // for a version to load, unless the query says
+#define WAIT_MS_MAX     60000
 #define DEADLINE_MS_MAX 86400000
 
 static const web_route_t routes[] = {
@@ -79,8 +79,8 @@ void web_json(web_call_t *call, int status, buf_t *body) {
 }
 
 static void put_error(buf_t *body, const err_t *err) {
-    char *whole = err->remedy[0] ? mem_format("%s; %s", err->message, err->remedy)
-                                 : mem_dup(err->message);
+    char *whole =
+        err->remedy[0] ? mem_format("%s; %s", err->message, err->remedy) : mem_dup(err->message);
     buf_puts(body, "{\"error\":");
     buf_json_string(body, whole);
     buf_printf(body, ",\"code\":\"%s\",\"message\":", err_name(err->code));
@@ -300,8 +300,9 @@ static err_code_t check_length(const web_call_t *call, err_t *err) {
         return ERR_OK;
     err_set(err, ERR_TOO_LARGE, "the body has %" PRId64 " bytes; the limit is %" PRIu64, length,
             max);
-    return err_remedy(err, call->route->images ? "send fewer images at once, or raise gateway_queue_mb"
-                                               : "send less");
+    return err_remedy(err, call->route->images
+                               ? "send fewer images at once, or raise gateway_queue_mb"
+                               : "send less");
 }
 
 static bool on_head(void *arg, http_request_t *http) {

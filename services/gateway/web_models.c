@@ -88,11 +88,12 @@ static void say_model(web_call_t *call) {
         buf_printf(&body, "{\"name\":\"pixels\",\"datatype\":\"UINT8\",\"shape\":[-1,%d,%d,%d]}",
                    recipe->size, recipe->size, recipe->channels);
     int classes = engine_class_count(version->engine);
-    buf_printf(&body,
-               "],\"outputs\":[{\"name\":\"probabilities\",\"datatype\":\"FP32\",\"shape\":[-1,%d]},"
-               "{\"name\":\"label\",\"datatype\":\"BYTES\",\"shape\":[-1]}],"
-               "\"parameters\":{\"classes\":[",
-               classes);
+    buf_printf(
+        &body,
+        "],\"outputs\":[{\"name\":\"probabilities\",\"datatype\":\"FP32\",\"shape\":[-1,%d]},"
+        "{\"name\":\"label\",\"datatype\":\"BYTES\",\"shape\":[-1]}],"
+        "\"parameters\":{\"classes\":[",
+        classes);
     for (int i = 0; i < classes; i++) {
         buf_puts(&body, i ? "," : "");
         buf_json_string(&body, engine_class(version->engine, i));

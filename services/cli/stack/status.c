@@ -143,8 +143,8 @@ json_t *stack_status(const conf_t *conf, bool *ready) {
     json_object_set_new(status, "supervisor", json_pack("{s:o}", "pid", pid_json(supervisor.pid)));
     json_object_set_new(status, "services", services);
     json_object_set_new(status, "redis", redis);
-    json_object_set_new(status, "gateway",
-                        json_pack("{s:o, s:o}", "zmq", text_json(conf->gateway), "http",
-                                  http_json(&asking)));
+    json_object_set_new(
+        status, "gateway",
+        json_pack("{s:o, s:o}", "zmq", text_json(conf->gateway), "http", http_json(&asking)));
     return status;
 }
