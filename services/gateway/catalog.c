@@ -431,6 +431,7 @@ void catalog_built(catalog_t *catalog, version_t *version, const err_t *failure,
 void catalog_hold(version_t *version, int64_t now_ms) {
     ERR_ASSERT(version->state == READY);
     version->refs++;
+    version->requests++;
     version->used_ms = now_ms;
 }
 

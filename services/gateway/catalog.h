@@ -30,7 +30,8 @@ typedef struct version {
     // the catalog's own
     struct version *next;
     int state;
-    uint64_t memory; // bytes that are counted for it
+    uint64_t memory;   // bytes that are counted for it
+    uint64_t requests; // that it was given
     int64_t used_ms, retry_ms;
     int refs;  // requests that use it
     int names; // that it stands for: as wanted, as served, as canary

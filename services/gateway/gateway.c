@@ -83,6 +83,7 @@ static void metrics(void *self, buf_t *out) {
     metric_set(&stats->to_decode, (double)depth.to_decode);
     metric_set(&stats->to_compute, (double)depth.to_compute);
     stats_render(stats, out);
+    models_render(gateway, out);
 }
 
 // --- Life

@@ -60,6 +60,8 @@ extern const directory_ops_t models_directory_ops; // arg: gateway_t
 uint64_t models_memory(const conf_t *conf);
 // Of the choice between versions, another for each gateway of a stack.
 uint64_t models_seed(const char *service);
+// How many requests each version was given.
+void models_render(const gateway_t *gateway, buf_t *out);
 // Answers "serving".
 void models_tell(gateway_t *gateway, const bus_message_t *message);
 // What the cache tells of promoted versions; a missing or damaged one tells nothing.

@@ -382,12 +382,40 @@ static void describe(const catalog_entry_t *entry, proto_served_version_t *told,
                                      .promoted = entry->promoted,
                                      .served = entry->served,
                                      .canary = entry->canary,
-                                     .bytes = version->memory};
+                                     .bytes = version->memory,
+                                     .requests = version->requests};
     *failure = (proto_failure_t){.code = err_name(version->err.code),
                                  .message = version->err.message,
                                  .remedy = version->err.remedy,
                                  .retryable = err_retryable(version->err.code)};
     told->error = entry->error ? failure : NULL;
+}
+
+void models_render(const gateway_t *gateway, buf_t *out) {
+    size_t count = catalog_list(gateway->catalog, NULL, 0);
+    catalog_entry_t *entries = mem_zero(count + 1, sizeof *entries);
+    metric_counter_t *counters = mem_zero(count + 1, sizeof *counters);
+    metric_info_t *infos = mem_zero(count + 1, sizeof *infos);
+    char **labels = mem_zero(count + 1, sizeof *labels);
+    catalog_list(gateway->catalog, entries, count);
+    for (size_t i = 0; i < count; i++) {
+        const version_t *version = entries[i].version;
+        labels[i] = mem_format("model=\"%s\",version=\"%llu\"", version->name,
+                               (unsigned long long)version->number);
+        metric_add(&counters[i], version->requests);
+        infos[i] = (metric_info_t){.type = METRIC_COUNTER,
+                                   .offset = i * sizeof *counters,
+                                   .name = "inkling_gateway_version_requests_total",
+                                   .labels = labels[i],
+                                   .help = "Requests that a version was given since it is here."};
+    }
+    metric_render(infos, count, counters, out);
+    for (size_t i = 0; i < count; i++)
+        free(labels[i]);
+    free(labels);
+    free(infos);
+    free(counters);
+    free(entries);
 }
 
 void models_tell(gateway_t *gateway, const bus_message_t *message) {

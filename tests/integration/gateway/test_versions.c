@@ -104,6 +104,8 @@ static void a_canary_gets_its_share_under_load(void **state) {
     open_with_two(&scene);
     for (uint32_t i = 0; i < IMAGES; i++)
         images[i] = scene_image(&scene, i);
+    static const char given_two[] =
+        "inkling_gateway_version_requests_total{model=\"a\",version=\"2\"}";
     load_t load = {.scene = &scene, .model = "a", .images = images, .count = IMAGES, .versions = 2};
     load_start(&load, 3);
     registry_canary(scene.registry, "a", 2, 20);
@@ -116,6 +118,8 @@ static void a_canary_gets_its_share_under_load(void **state) {
     await_loaded(&scene, 1);
     answers_of_two(&load, 10); // those on their way
     assert_int_equal(answers_of_two(&load, 100), 0);
+    assert_true(proc_metric(&scene.proc, given_two) == -1);
+    int before = load.by[2];
     registry_canary(scene.registry, "a", 2, 50);
     await_loaded(&scene, 2);
     registry_promote(scene.registry, "a", 2); // completed
@@ -124,6 +128,7 @@ static void a_canary_gets_its_share_under_load(void **state) {
     assert_int_equal(answers_of_two(&load, 100), 1000);
     load_stop(&load);
     assert_true(proc_metric(&scene.proc, "inkling_gateway_loads_total") == 3);
+    assert_true(proc_metric(&scene.proc, given_two) == load.by[2] - before);
     load_release(&load);
     scene_free_images(images, IMAGES);
     scene_close(&scene);
