@@ -40,7 +40,7 @@ err_code_t key_check_name(const char *name, err_t *err) {
     if (size >= 1 && size <= SEC_NAME_MAX && name[0] != '.' &&
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == size)
         return ERR_OK;
-    err_set(err, ERR_USAGE, "'%.100s' is no name for a client", name);
+    err_set(err, ERR_USAGE, "'%.100s' is no name for a client or token", name);
     return err_remedy(err, "use 1 to %d letters, digits, dots, dashes, underscores", SEC_NAME_MAX);
 }
 

@@ -44,6 +44,30 @@ err_code_t sec_client_copy(const char *file, const char *to, err_t *err);
 // the dispatcher needs. It has the password's SHA-256 alone, so others may read it.
 err_code_t sec_redis_init(const char *folder, const char *acl_file, bool *made, err_t *err);
 
+// Tokens, for HTTP. <folder>/tokens/NAME.token (0600) has a token's SHA-256, and how many requests
+// a second it may send (0: no limit); the token itself is nowhere but where it was given out.
+#define SEC_TOKEN_PREFIX "ink_"
+#define SEC_TOKEN_BYTES  32
+#define SEC_TOKEN_SIZE   (sizeof SEC_TOKEN_PREFIX + 2 * SEC_TOKEN_BYTES) // with the NUL
+
+typedef struct {
+    char name[SEC_NAME_MAX + 1];
+    double rate;
+} sec_token_t;
+
+// ERR_CONFLICT: the name has a token.
+err_code_t sec_token_new(const char *folder, const char *name, double rate,
+                         char token[SEC_TOKEN_SIZE], err_t *err);
+
+// The tokens in the folder. One thread at a time. Files that came or went are noticed as with
+// guests, below. What is returned is valid until the next call of find or count.
+typedef struct sec_tokens sec_tokens_t;
+sec_tokens_t *sec_tokens_new(const char *folder);
+void sec_tokens_destroy(sec_tokens_t **tokens);
+size_t sec_tokens_count(sec_tokens_t *tokens);
+const sec_token_t *sec_tokens_at(const sec_tokens_t *tokens, size_t index);  // by name; NULL behind
+const sec_token_t *sec_tokens_find(sec_tokens_t *tokens, const char *token); // NULL: nobody's
+
 // Who may connect: the public keys in the folder. One thread at a time.
 typedef struct sec_guests sec_guests_t;
 sec_guests_t *sec_guests_new(const char *folder);

@@ -70,6 +70,33 @@ err_code_t verb_keys_client(cli_t *cli, int *exit_code, err_t *err) {
     return code;
 }
 
+err_code_t verb_keys_token(cli_t *cli, int *exit_code, err_t *err) {
+    (void)exit_code;
+    const char *name = cli->call.arguments[0], *out = call_text(&cli->call, "token_out");
+    char token[SEC_TOKEN_SIZE];
+    char *path = out ? cli_absolute(out) : NULL;
+    err_code_t code = ERR_OK;
+    if (path && access(path, F_OK) == 0) {
+        err_set(err, ERR_CONFLICT, "%s is there already", path);
+        code = err_remedy(err, "give another file, or remove it");
+    }
+    if (code == ERR_OK)
+        code = sec_token_new(cli->conf.keys, name, (double)call_number(&cli->call, "limit"), token,
+                             err);
+    if (code == ERR_OK && path)
+        code = fs_write_secret(path, token, strlen(token), err);
+    if (code == ERR_OK && say_is_json())
+        say_json(path ? json_pack("{s:s, s:o}", "name", name, "file", say_json_text(path))
+                      : json_pack("{s:s, s:s}", "name", name, "token", token));
+    else if (code == ERR_OK && path)
+        printf("the token of %s is in %s\n", name, path);
+    else if (code == ERR_OK)
+        printf("%s\n", token);
+    explicit_bzero(token, sizeof token);
+    free(path);
+    return code;
+}
+
 err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     char *acl = cli_absolute(cli->call.arguments[0]), *password = NULL;
@@ -91,6 +118,33 @@ err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
     return code;
 }
 
+static json_t *list_tokens(const char *folder) {
+    sec_tokens_t *tokens = sec_tokens_new(folder);
+    size_t count = sec_tokens_count(tokens);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const sec_token_t *token = sec_tokens_at(tokens, i);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:f}", "name", token->name, "limit", token->rate));
+    }
+    sec_tokens_destroy(&tokens);
+    return list;
+}
+
+static void print_tokens(const json_t *tokens) {
+    size_t i;
+    const json_t *token;
+    table_t *table = table_new("token|requests a second");
+    json_array_foreach(tokens, i, token) {
+        double limit = json_number_value(json_object_get(token, "limit"));
+        table_cell(table, SAY_BOLD, "%s", json_string_value(json_object_get(token, "name")));
+        limit > 0 ? table_cell(table, SAY_DIM, "%g", limit) : table_cell(table, SAY_DIM, "any");
+    }
+    if (json_array_size(tokens))
+        table_print(&table, "");
+    table_free(&table);
+}
+
 err_code_t verb_keys_show(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     const char *folder = cli->conf.keys, *name;
@@ -107,15 +161,18 @@ err_code_t verb_keys_show(cli_t *cli, int *exit_code, err_t *err) {
         table_cell(table, SAY_BOLD, "%s", name);
         table_cell(table, SAY_DIM, "%s/clients/%s.pub", folder, name);
     }
+    json_t *tokens = list_tokens(folder);
     if (say_is_json()) {
-        say_json(json_pack("{s:o, s:s, s:O}", "folder", say_json_text(folder), "server",
-                           server.public_key, "clients", names));
+        say_json(json_pack("{s:o, s:s, s:O, s:O}", "folder", say_json_text(folder), "server",
+                           server.public_key, "clients", names, "tokens", tokens));
     } else {
         printf("folder      %s\npublic key  %s\n", folder, server.public_key);
         table_print(&table, "No client may connect: `inkling keys client NAME` lets one in.");
+        print_tokens(tokens);
     }
     explicit_bzero(&server, sizeof server);
     json_decref(names);
+    json_decref(tokens);
     table_free(&table);
     sec_guests_destroy(&guests);
     return ERR_OK;

@@ -512,31 +512,6 @@ size_t catalog_list(const catalog_t *catalog, catalog_entry_t *entries, size_t r
     return count;
 }
 
-static proto_model_info_t info_of(const version_t *version) {
-    return (proto_model_info_t){.name = version->name,
-                                .version = version->number,
-                                .path = version->path,
-                                .digest = version->digest};
-}
-
-size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room) {
-    size_t count = 0;
-    for (const series_t *series = catalog->series; series; series = series->next) {
-        if (count < room) {
-            models[count] = info_of(series->wanted);
-            models[count].promoted = true;
-            models[count].promoted_at = series->promoted_at;
-        }
-        count++;
-        if (series->canary && count < room) {
-            models[count] = info_of(series->canary);
-            models[count].canary = series->percent;
-        }
-        count += series->canary != NULL;
-    }
-    return count;
-}
-
 size_t catalog_count(const catalog_t *catalog) {
     size_t count = 0;
     for (const version_t *version = catalog->versions; version; version = version->next)

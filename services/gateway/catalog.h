@@ -127,10 +127,6 @@ typedef struct {
 // Fills entries with all versions, spare ones included; returns how many there are.
 size_t catalog_list(const catalog_t *catalog, catalog_entry_t *entries, size_t room);
 
-// Fills models with the promoted ones and the canaries as last told (pointing into the catalog);
-// returns how many of them there are.
-size_t catalog_models(const catalog_t *catalog, proto_model_info_t *models, size_t room);
-
 // For tests: versions in the list.
 size_t catalog_count(const catalog_t *catalog);
 

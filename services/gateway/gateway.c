@@ -102,10 +102,12 @@ static void stop(void *self) {
     background_destroy(&gateway->background);
     mailbox_destroy(&gateway->mailbox);
     http_server_destroy(&gateway->web);
+    auth_destroy(&gateway->auth);
     catalog_destroy(&gateway->catalog);
     directory_destroy(&gateway->directory);
     bus_socket_destroy(&gateway->router);
     proto_arena_destroy(&gateway->arena);
+    models_end(gateway);
     free(gateway->cache_path);
     free(gateway->endpoint);
     free(gateway);

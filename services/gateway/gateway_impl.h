@@ -3,6 +3,7 @@
 #define INKLING_GATEWAY_GATEWAY_IMPL_H
 
 #include "bus/background.h"
+#include "gateway/auth.h"
 #include "gateway/catalog.h"
 #include "gateway/directory.h"
 #include "gateway/gateway.h"
@@ -18,6 +19,7 @@ struct gateway {
     bus_loop_t *loop;
     bus_socket_t *router;
     struct http_server *web;
+    auth_t *auth;
     mailbox_t *mailbox;
     workers_t *workers;
     background_t *background;
@@ -33,8 +35,10 @@ struct gateway {
     bool draining;
     // models
     char *cache_path;
-    char *endpoint; // its own
-    bool known;     // the promoted versions are: from the dispatcher, or from the cache
+    struct json_t *promoted; // as last told: what the cache has
+    struct aside *aside;     // names that are not served here, promoted or not
+    char *endpoint;          // its own
+    bool known;              // the promoted versions are: from the dispatcher, or from the cache
     int retry_timer;
     atomic_bool ending; // what is being fetched is not needed any more
 };
@@ -66,5 +70,12 @@ void models_render(const gateway_t *gateway, buf_t *out);
 void models_tell(gateway_t *gateway, const bus_message_t *message);
 // What the cache tells of promoted versions; a missing or damaged one tells nothing.
 void models_read_cache(gateway_t *gateway);
+void models_end(gateway_t *gateway);
+// Stops serving a promoted model here, until it is asked for again or the gateway starts anew.
+// ERR_NOT_FOUND: it is not promoted.
+err_code_t models_put_aside(gateway_t *gateway, const char *name, bool aside, err_t *err);
+// The name behind that one, the first after NULL; NULL behind the last.
+const char *models_next_aside(const gateway_t *gateway, const char *name);
+bool models_is_aside(gateway_t *gateway, const char *text); // NAME or NAME@VERSION
 
 #endif

@@ -288,38 +288,98 @@ static void cached(void *arg) {
     free(step);
 }
 
-static void write_cache(gateway_t *gateway, uint64_t revision) {
-    size_t room = catalog_models(gateway->catalog, NULL, 0);
-    proto_model_info_t *models = mem_zero(room + 1, sizeof *models);
-    catalog_models(gateway->catalog, models, room);
-    proto_models_t list = {.revision = revision, .models = {models, room}};
+// What a start without the dispatcher needs of each.
+static json_t *list_json(const proto_models_t *list) {
+    size_t count = list->models.count;
+    proto_model_info_t *models = mem_zero(count + 1, sizeof *models);
+    for (size_t i = 0; i < count; i++) {
+        const proto_model_info_t *from = &list->models.items[i];
+        proto_defaults(PROTO_model_info, &models[i]);
+        models[i].name = from->name;
+        models[i].version = from->version;
+        models[i].path = from->path;
+        models[i].digest = from->digest;
+        models[i].promoted = from->promoted;
+        models[i].promoted_at = from->promoted_at;
+        models[i].canary = from->canary;
+    }
+    proto_models_t copy = {.revision = list->revision, .models = {models, count}};
     json_t *json = json_pack("{s:i,s:o}", "schema", CACHE_SCHEMA, "promoted",
-                             proto_to_json(PROTO_models, &list));
+                             proto_to_json(PROTO_models, &copy));
+    free(models);
+    return json;
+}
+
+static void write_cache(gateway_t *gateway) {
     cache_step_t *step = mem_zero(1, sizeof *step);
     step->task.mail = (mail_t){.read = cached, .arg = step};
     step->task.run = run_cache;
     step->path = gateway->cache_path;
-    step->text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
-    json_decref(json);
-    free(models);
+    step->text = json_dumps(gateway->promoted, JSON_INDENT(1));
     if (step->text)
         background_push(gateway->background, &step->task);
     else
         free(step);
 }
 
-static err_code_t parse_cache(const char *text, size_t size, proto_arena_t *arena,
+// --- Put aside
+// ------------------------------------------------------------------------------------
+
+struct aside {
+    struct aside *next;
+    char name[];
+};
+
+static struct aside **find_aside(gateway_t *gateway, const char *name, size_t size) {
+    struct aside **link = &gateway->aside;
+    while (*link && (strlen((*link)->name) != size || memcmp((*link)->name, name, size) != 0))
+        link = &(*link)->next;
+    return link;
+}
+
+bool models_is_aside(gateway_t *gateway, const char *text) {
+    return *find_aside(gateway, text, strcspn(text, "@")) != NULL;
+}
+
+const char *models_next_aside(const gateway_t *gateway, const char *name) {
+    const struct aside *entry = gateway->aside;
+    while (name && entry && entry->name != name)
+        entry = entry->next;
+    if (name && entry)
+        entry = entry->next;
+    return entry ? entry->name : NULL;
+}
+
+// Tells the catalog what is promoted, but for what was put aside here.
+static void follow(gateway_t *gateway, const proto_models_t *list) {
+    proto_model_info_t *models = mem_zero(list->models.count + 1, sizeof *models);
+    size_t count = 0;
+    for (size_t i = 0; i < list->models.count; i++)
+        if (!models_is_aside(gateway, list->models.items[i].name))
+            models[count++] = list->models.items[i];
+    gateway->known = true;
+    catalog_promoted(gateway->catalog, models, count, clock_mono_ms());
+    free(models);
+}
+
+static err_code_t parse_list(const json_t *json, proto_arena_t *arena, proto_models_t *list,
+                             err_t *err) {
+    if (json_integer_value(json_object_get(json, "schema")) != CACHE_SCHEMA)
+        return err_set(err, ERR_UNSUPPORTED, "it has another schema than %d", CACHE_SCHEMA);
+    return proto_from_json(PROTO_models, json_object_get(json, "promoted"), arena, list, err);
+}
+
+static err_code_t parse_cache(gateway_t *gateway, const char *text, size_t size,
                               proto_models_t *list, err_t *err) {
     json_error_t where;
     json_t *json = json_loadb(text, size, 0, &where);
     if (!json)
         return err_set(err, ERR_CORRUPT, "line %d: %s", where.line, where.text);
-    err_code_t code;
-    if (json_integer_value(json_object_get(json, "schema")) != CACHE_SCHEMA)
-        code = err_set(err, ERR_UNSUPPORTED, "it has another schema than %d", CACHE_SCHEMA);
+    err_code_t code = parse_list(json, gateway->arena, list, err);
+    if (code)
+        json_decref(json);
     else
-        code = proto_from_json(PROTO_models, json_object_get(json, "promoted"), arena, list, err);
-    json_decref(json);
+        gateway->promoted = json;
     return code;
 }
 
@@ -333,14 +393,49 @@ void models_read_cache(gateway_t *gateway) {
         return;
     proto_arena_reset(gateway->arena);
     if (code == ERR_OK)
-        code = parse_cache(text, size, gateway->arena, &list, &err);
+        code = parse_cache(gateway, text, size, &list, &err);
     free(text);
     if (code) {
         log_warn("%s is of no use, the dispatcher will tell: %s", gateway->cache_path, err.message);
         return;
     }
-    gateway->known = true;
-    catalog_promoted(gateway->catalog, list.models.items, list.models.count, clock_mono_ms());
+    follow(gateway, &list);
+}
+
+err_code_t models_put_aside(gateway_t *gateway, const char *name, bool aside, err_t *err) {
+    struct aside **link = find_aside(gateway, name, strlen(name));
+    proto_models_t list;
+    bool known = false;
+    proto_arena_reset(gateway->arena);
+    err_code_t code = gateway->promoted ? parse_list(gateway->promoted, gateway->arena, &list, err)
+                                        : ERR_NOT_FOUND;
+    for (size_t i = 0; code == ERR_OK && i < list.models.count; i++)
+        known = known || strcmp(list.models.items[i].name, name) == 0;
+    if (code || (aside && !known)) {
+        err_set(err, ERR_NOT_FOUND, "no version of a model %s is promoted", name);
+        return err_remedy(err, "POST /v2/repository/index lists what is");
+    }
+    if (aside == (*link != NULL))
+        return ERR_OK;
+    struct aside *entry = *link;
+    if (aside) {
+        entry = mem_alloc(sizeof *entry + strlen(name) + 1);
+        strcpy(entry->name, name);
+        entry->next = NULL;
+        *link = entry;
+    } else {
+        *link = entry->next;
+        free(entry);
+    }
+    follow(gateway, &list);
+    after_step(gateway);
+    return ERR_OK;
+}
+
+void models_end(gateway_t *gateway) {
+    for (struct aside *entry; (entry = gateway->aside) != NULL; free(entry))
+        gateway->aside = entry->next;
+    json_decref(gateway->promoted);
 }
 
 // --- From the dispatcher
@@ -348,9 +443,10 @@ void models_read_cache(gateway_t *gateway) {
 
 static void on_promoted(void *arg, const proto_models_t *list) {
     gateway_t *gateway = arg;
-    gateway->known = true;
-    catalog_promoted(gateway->catalog, list->models.items, list->models.count, clock_mono_ms());
-    write_cache(gateway, list->revision);
+    follow(gateway, list);
+    json_decref(gateway->promoted);
+    gateway->promoted = list_json(list);
+    write_cache(gateway);
     after_step(gateway);
 }
 

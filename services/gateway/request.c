@@ -457,6 +457,13 @@ void request_file(request_t *request, size_t index, const void *data, size_t siz
 
 void request_go(request_t *request) {
     ERR_ASSERT(request->look || (request->tensor.data ? !request->images : request->count > 0));
+    if (models_is_aside(request->gateway, request->model)) {
+        err_t err;
+        err_set(&err, ERR_UNAVAILABLE, "%s was unloaded on this gateway", request->model);
+        err_remedy(&err, "load it again: POST /v2/repository/models/NAME/load");
+        refuse(request, &err);
+        return;
+    }
     if (waits(request))
         park(request);
 }

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ static const web_route_t routes[] = {
     {"POST", "/v2/models/*/versions/*/infer", false, true, web_infer},
     {"POST", "/v2/repository/index", false, false, web_index},
     {"POST", "/v2/repository/models/*/load", false, false, web_load},
+    {"POST", "/v2/repository/models/*/unload", false, false, web_unload},
     {"GET", "/metrics", false, false, web_metrics},
     {"GET", "/openapi.json", true, false, web_openapi},
 };
@@ -285,11 +287,17 @@ static const web_route_t *find_route(http_request_t *http, char parts[][REQUEST_
     return NULL;
 }
 
-static void refuse_head(http_request_t *http, gateway_t *gateway, const err_t *err, int status) {
+// retry_s > 0: a token has used up its rate for so long.
+static void refuse_head(http_request_t *http, gateway_t *gateway, const err_t *err,
+                        int64_t retry_s) {
+    int status = retry_s ? 429 : status_of(err->code);
+    char again[48];
+    snprintf(again, sizeof again, "Retry-After: %" PRId64, retry_s ? retry_s : 1);
+    const char *field = status == 429 || status == 503 ? again
+                        : status == 401                ? "WWW-Authenticate: Bearer"
+                                                       : NULL;
     stats_error(&gateway->stats, err->code);
-    const char *const again[] = {"Retry-After: 1", NULL};
-    const char *const token[] = {"WWW-Authenticate: Bearer", NULL};
-    say_error(http, status, err, status == 503 ? again : status == 401 ? token : NULL);
+    say_error(http, status, err, (const char *const[]){field, NULL});
 }
 
 // Is there room for the body that is told?
@@ -316,14 +324,20 @@ static bool on_head(void *arg, http_request_t *http) {
         return false;
     }
     err_t err;
-    err_code_t code = check_length(call, &err);
+    int64_t retry_s = 0;
+    err_code_t code = call->route->open
+                          ? ERR_OK
+                          : auth_check(gateway->auth, http_field(http, "Authorization"),
+                                       clock_mono_us(), &retry_s, &err);
+    if (code == ERR_OK)
+        code = check_length(call, &err);
     if (code == ERR_OK && call->route->images)
         code = begin(call, &err);
     if (code == ERR_OK) {
         *http_user(http) = call;
         return true;
     }
-    refuse_head(http, gateway, &err, status_of(code));
+    refuse_head(http, gateway, &err, retry_s);
     free_call(call);
     return false;
 }
@@ -415,6 +429,17 @@ static void keep_port(const gateway_t *gateway) {
     free(path);
 }
 
+// Whoever can reach it from elsewhere must have been given a token.
+static err_code_t check_exposure(gateway_t *gateway, const char *address, err_t *err) {
+    bool exposed = false;
+    err_code_t code = http_is_exposed(address, &exposed, err);
+    if (code || !exposed || auth_has_tokens(gateway->auth))
+        return code;
+    err_set(err, ERR_DENIED, "HTTP on %s can be reached from other hosts, and there is no token",
+            address);
+    return err_remedy(err, "make one with `inkling keys token NAME`, or serve on 127.0.0.1");
+}
+
 err_code_t web_start(gateway_t *gateway, err_t *err) {
     const conf_t *conf = service_conf(gateway->service);
     const http_limits_t limits = {.connections_max = (int)conf->gateway_connections,
@@ -424,7 +449,11 @@ err_code_t web_start(gateway_t *gateway, err_t *err) {
     char address[ADDRESS_MAX];
     if (strcmp(conf->gateway_http, "off") == 0)
         return ERR_OK;
-    err_code_t code = ERR_CONFLICT;
+    gateway->auth = auth_new(conf->keys);
+    err_code_t code = check_exposure(gateway, conf->gateway_http, err);
+    if (code)
+        return code;
+    code = ERR_CONFLICT;
     if (kept_address(gateway, address))
         code = http_server_new(gateway->loop, address, &limits, &ops, gateway, &gateway->web, err);
     if (code == ERR_CONFLICT)

@@ -1,5 +1,4 @@
 // What there is: the server, its models, its metrics.
-#include "base/clock.h"
 #include "gateway/engine.h"
 #include "web_impl.h"
 
@@ -10,7 +9,6 @@
 #include <string.h>
 
 #define TEXT_MAX    (4u << 20)
-#define MODELS_MAX  4096
 #define LOOK_MS     2000 // for a version that is being loaded, to tell about it
 #define DETAIL_SIZE 1024
 
@@ -150,18 +148,35 @@ void web_model_config(web_call_t *call) {
 // --- The repository
 // -------------------------------------------------------------------------------
 
-static void put_state(const gateway_t *gateway, const proto_model_info_t *model, buf_t *out) {
-    char *text = mem_format("%s@%" PRIu64, model->name, model->version);
-    catalog_found_t found;
-    err_t err = {0};
-    catalog_answer_t answer =
-        catalog_find(gateway->catalog, text, 0, clock_mono_ms(), &found, &err);
-    const char *state = answer == CATALOG_READY     ? "READY"
-                        : answer == CATALOG_LOADING ? "LOADING"
-                                                    : "UNAVAILABLE";
-    free(text);
-    buf_printf(out, "\"state\":\"%s\",\"reason\":", state);
-    buf_json_string(out, answer == CATALOG_FAILED ? err.message : "");
+static void put_entry(buf_t *out, const char *name, uint64_t version, const char *state,
+                      const char *reason) {
+    for (int sibling = 0; sibling < 2; sibling++) {
+        buf_printf(out, "%s{\"name\":\"%s%s\",", out->size > 1 ? "," : "", name,
+                   sibling ? ".image" : "");
+        if (version)
+            buf_printf(out, "\"version\":\"%" PRIu64 "\",", version);
+        buf_printf(out, "\"state\":\"%s\",\"reason\":", state);
+        buf_json_string(out, reason);
+        buf_puts(out, "}");
+    }
+}
+
+// What a name stands for: promoted versions, those served instead of them, canaries.
+static void put_versions(const gateway_t *gateway, bool ready_only, buf_t *out) {
+    size_t count = catalog_list(gateway->catalog, NULL, 0);
+    catalog_entry_t *entries = mem_zero(count + 1, sizeof *entries);
+    catalog_list(gateway->catalog, entries, count);
+    for (size_t i = 0; i < count; i++) {
+        const catalog_entry_t *entry = &entries[i];
+        const char *state = strcmp(entry->state, "ready") == 0     ? "READY"
+                            : strcmp(entry->state, "loading") == 0 ? "LOADING"
+                                                                   : "UNAVAILABLE";
+        if ((entry->promoted || entry->served || entry->canary > 0) &&
+            (!ready_only || strcmp(state, "READY") == 0))
+            put_entry(out, entry->version->name, entry->version->number, state,
+                      entry->error ? entry->version->err.message : "");
+    }
+    free(entries);
 }
 
 // {"ready": true} asks for those that are ready only.
@@ -189,37 +204,47 @@ void web_index(web_call_t *call) {
         web_error(call, &err);
         return;
     }
-    proto_model_info_t *models = mem_zero(MODELS_MAX, sizeof *models);
-    size_t count = catalog_models(call->gateway->catalog, models, MODELS_MAX);
-    count = count < MODELS_MAX ? count : MODELS_MAX;
     buf_t body;
     buf_init(&body, TEXT_MAX);
     buf_puts(&body, "[");
-    for (size_t i = 0; i < count; i++) {
-        buf_t state;
-        buf_init(&state, TEXT_MAX);
-        put_state(call->gateway, &models[i], &state);
-        if (!ready_only || strstr(state.data, "\"READY\""))
-            for (int sibling = 0; sibling < 2; sibling++)
-                buf_printf(&body, "%s{\"name\":\"%s%s\",\"version\":\"%" PRIu64 "\",%s}",
-                           body.size > 1 ? "," : "", models[i].name, sibling ? ".image" : "",
-                           models[i].version, state.data);
-        buf_release(&state);
-    }
+    put_versions(call->gateway, ready_only, &body);
+    const char *name = NULL;
+    while (!ready_only && (name = models_next_aside(call->gateway, name)) != NULL)
+        put_entry(&body, name, 0, "UNAVAILABLE", "unloaded");
     buf_puts(&body, "]\n");
-    free(models);
     web_json(call, 200, &body);
 }
 
 #define LOAD_MS 60000
 
-static void say_loaded(web_call_t *call) {
+static void say_done(web_call_t *call) {
     buf_t body;
     buf_init(&body, TEXT_MAX);
     buf_puts(&body, "{}\n");
     web_json(call, 200, &body);
 }
 
+// The sibling that takes files comes and goes with the model.
+static err_code_t put_aside(web_call_t *call, bool aside, err_t *err) {
+    char *name = call->parts[0];
+    size_t size = strlen(name);
+    if (size > 6 && strcmp(name + size - 6, ".image") == 0)
+        name[size - 6] = 0;
+    return models_put_aside(call->gateway, name, aside, err);
+}
+
 void web_load(web_call_t *call) {
-    web_look(call, LOAD_MS, say_loaded);
+    err_t err;
+    if (put_aside(call, false, &err) != ERR_OK)
+        web_error(call, &err);
+    else
+        web_look(call, LOAD_MS, say_done);
+}
+
+void web_unload(web_call_t *call) {
+    err_t err;
+    if (put_aside(call, true, &err) != ERR_OK)
+        web_error(call, &err);
+    else
+        say_done(call);
 }
