@@ -131,6 +131,10 @@ err_code_t load_wire_http(load_t *load, const char *url, size_t connections,
 // Host and port of "http://HOST:PORT[/]". ERR_USAGE.
 err_code_t load_url(const char *url, char host[256], char port[8], err_t *err);
 void load_wire_destroy(load_wire_t **wire);
+// One GET, blocking, with a bearer token unless it is NULL. answer: an empty buffer with a ceiling;
+// the body stands behind reply->head_bytes.
+err_code_t load_get(const char *url, const char *path, const char *token, int64_t timeout_ms,
+                    reply_t *reply, buf_t *answer, err_t *err);
 
 // Runs to the end. result: zeroed by it.
 void load_run(load_t *load, load_wire_t *wire, load_result_t *result);

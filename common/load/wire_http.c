@@ -1,11 +1,11 @@
 // Requests over HTTP/1.1: connections that are kept, one request at a time on each. A connection
 // that is lost is made anew.
+#include "address_impl.h"
 #include "base/clock.h"
 #include "load/load.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +38,7 @@ typedef struct {
     load_wire_t base;
     load_t *load;
     const proto_bytes_t *requests;
-    struct sockaddr_storage address;
-    socklen_t address_size;
+    address_t address;
     conn_t *conns;
     uint32_t *idle; // a ring
     size_t count, idle_first, idle_count;
@@ -89,14 +88,14 @@ static void begin_connect(wire_http_t *wire, conn_t *conn) {
     int one = 1;
     conn->in.size = 0;
     conn->headed = conn->used = false;
-    conn->fd = socket(wire->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    conn->fd = socket(wire->address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     conn->since_ms = clock_mono_ms();
     if (conn->fd < 0) {
         no_connection(wire, conn, errno);
         return;
     }
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(conn->fd, (struct sockaddr *)&wire->address, wire->address_size) != 0 &&
+    if (connect(conn->fd, (struct sockaddr *)&wire->address.bytes, wire->address.size) != 0 &&
         errno != EINPROGRESS) {
         no_connection(wire, conn, errno);
         return;
@@ -311,50 +310,6 @@ static void destroy(load_wire_t *self) {
 
 static const load_wire_class_t http_class = {send_request, forget, destroy};
 
-err_code_t load_url(const char *url, char host[256], char port[8], err_t *err) {
-    const char *at = strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
-    bool bracket = at && *at == '[';
-    const char *end = at ? bracket ? strchr(at, ']') : at + strcspn(at, ":/") : NULL;
-    const char *digits = end ? end + bracket : NULL;
-    size_t host_size = end ? (size_t)(end - at) - bracket : 0;
-    size_t port_size = digits && *digits == ':' ? strspn(digits + 1, "0123456789") : 0;
-    const char *rest = port_size ? digits + 1 + port_size : NULL;
-    if (host_size == 0 || host_size > 255 || port_size > 5 || !rest || rest[*rest == '/'] != 0) {
-        err_set(err, ERR_USAGE, "'%s' is no address of an HTTP server", url);
-        return err_remedy(err, "write http://HOST:PORT"), ERR_USAGE;
-    }
-    snprintf(host, 256, "%.*s", (int)host_size, at + bracket);
-    snprintf(port, 8, "%.*s", (int)port_size, digits + 1);
-    return ERR_OK;
-}
-
-static err_code_t resolve(wire_http_t *wire, const char *url, err_t *err) {
-    char host[256], port[8];
-    err_code_t code = load_url(url, host, port, err);
-    if (code)
-        return code;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
-    int failed = getaddrinfo(host, port, &hints, &list);
-    if (failed)
-        return err_set(err, ERR_UNAVAILABLE, "the address of %s: %s", host, gai_strerror(failed));
-    memcpy(&wire->address, list->ai_addr, list->ai_addrlen);
-    wire->address_size = list->ai_addrlen;
-    freeaddrinfo(list);
-    return ERR_OK;
-}
-
-// Whether anybody is there at all, before the run.
-static err_code_t probe(const wire_http_t *wire, const char *url, err_t *err) {
-    int fd = socket(wire->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool there =
-        fd >= 0 && connect(fd, (const struct sockaddr *)&wire->address, wire->address_size) == 0;
-    int number = errno;
-    if (fd >= 0)
-        close(fd);
-    return there ? ERR_OK
-                 : err_set(err, ERR_UNAVAILABLE, "nobody answers at %s: %s", url, strerror(number));
-}
-
 err_code_t load_wire_http(load_t *load, const char *url, size_t connections,
                           const proto_bytes_t *requests, load_wire_t **out, err_t *err) {
     ERR_ASSERT(connections > 0 && connections <= LOAD_CONNECTIONS_MAX);
@@ -363,9 +318,12 @@ err_code_t load_wire_http(load_t *load, const char *url, size_t connections,
     wire->epoll = epoll_create1(EPOLL_CLOEXEC);
     err_code_t code = wire->epoll < 0 ? err_set_errno(err, "cannot make an epoll") : ERR_OK;
     if (code == ERR_OK)
-        code = resolve(wire, url, err);
+        code = address_find(url, &wire->address, err);
+    int fd = -1;
     if (code == ERR_OK)
-        code = probe(wire, url, err);
+        code = address_connect(&wire->address, url, &fd, err); // is anybody there at all?
+    if (fd >= 0)
+        close(fd);
     if (code) {
         if (wire->epoll >= 0)
             close(wire->epoll);

@@ -1,5 +1,5 @@
 // Answers to the requests of bench gateway, read whole: who answered, and what, image by image.
-#include "bench_impl.h"
+#include "bench_answer_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,23 +37,28 @@ void bench_reading_release(bench_reading_t *reading) {
     *reading = (bench_reading_t){.version = 0};
 }
 
-static void put_error(bench_reading_t *reading, const char *kind, const char *message) {
+void bench_put_error(bench_reading_t *reading, const char *kind, const char *message) {
     snprintf(reading->kind, sizeof reading->kind, "%s", kind);
     snprintf(reading->message, sizeof reading->message, "%s", message ? message : "");
 }
 
-static void put_version(bench_reading_t *reading, const char *model, uint64_t version) {
+err_code_t bench_put_version(bench_reading_t *reading, const char *model, uint64_t version,
+                             err_t *err) {
+    bool other = reading->version != version || strcmp(reading->model, model) != 0;
+    if (reading->model[0] && other)
+        return err_set(err, ERR_PROTOCOL, "two versions in one answer");
     snprintf(reading->model, sizeof reading->model, "%s", model);
     reading->version = version;
+    return ERR_OK;
 }
 
-static void put_row(bench_reading_t *reading, size_t row, const char *label, const void *numbers,
-                    size_t size) {
+void bench_put_row(bench_reading_t *reading, size_t row, const char *label, const void *numbers,
+                   size_t size) {
     reading->digests[row] = digest_of(label, numbers, size);
     reading->good++;
 }
 
-static err_code_t wrong_count(size_t got, size_t wanted, err_t *err) {
+err_code_t bench_wrong_count(size_t got, size_t wanted, err_t *err) {
     return err_set(err, ERR_PROTOCOL, "%zu answers for %zu images", got, wanted);
 }
 
@@ -67,18 +72,17 @@ static err_code_t read_classified(const load_answer_t *answer, size_t images, pr
     if (code)
         return code;
     if (body.results.count != images)
-        return wrong_count(body.results.count, images, err);
+        return bench_wrong_count(body.results.count, images, err);
     for (size_t i = 0; i < images; i++) {
         const proto_classification_t *result = &body.results.items[i];
         if (result->error) {
-            put_error(reading, result->error->code, result->error->message);
+            bench_put_error(reading, result->error->code, result->error->message);
             continue;
         }
-        if (reading->good > 0 &&
-            (result->version != reading->version || strcmp(result->model, reading->model) != 0))
-            return err_set(err, ERR_PROTOCOL, "two versions in one answer");
-        put_version(reading, result->model, result->version);
-        put_row(reading, i, result->label, &result->probability, sizeof result->probability);
+        code = bench_put_version(reading, result->model, result->version, err);
+        if (code)
+            return code;
+        bench_put_row(reading, i, result->label, &result->probability, sizeof result->probability);
     }
     return ERR_OK;
 }
@@ -92,15 +96,15 @@ static err_code_t read_inferred(const load_answer_t *answer, size_t images, prot
         return code;
     size_t row = body.classes.count * sizeof(float);
     if (body.labels.count != images)
-        return wrong_count(body.labels.count, images, err);
+        return bench_wrong_count(body.labels.count, images, err);
     if (answer->attachment_count != 1 || answer->attachments[0].size != images * row)
         return err_set(err, ERR_PROTOCOL, "its probabilities are not %zu rows of %zu", images,
                        body.classes.count);
-    put_version(reading, body.model, body.version);
-    for (size_t i = 0; i < images; i++)
-        put_row(reading, i, body.labels.items[i],
-                (const char *)answer->attachments[0].data + i * row, row);
-    return ERR_OK;
+    code = bench_put_version(reading, body.model, body.version, err);
+    for (size_t i = 0; i < images && code == ERR_OK; i++)
+        bench_put_row(reading, i, body.labels.items[i],
+                      (const char *)answer->attachments[0].data + i * row, row);
+    return code;
 }
 
 static err_code_t read_message(const load_answer_t *answer, size_t images, proto_arena_t *arena,
@@ -115,14 +119,15 @@ static err_code_t read_message(const load_answer_t *answer, size_t images, proto
     err_code_t code =
         proto_decode(PROTO_error, answer->body.data, answer->body.size, arena, &error, err);
     if (code == ERR_OK)
-        put_error(reading, error.code, error.message);
+        bench_put_error(reading, error.code, error.message);
     return code;
 }
 
 err_code_t bench_read(bench_form_t form, size_t images, const load_answer_t *answer,
                       proto_arena_t *arena, bench_reading_t *reading, err_t *err) {
-    (void)form;
     proto_arena_reset(arena);
     begin(reading, images);
+    if (answer->reply)
+        return bench_read_http(form, images, answer, reading, err);
     return read_message(answer, images, arena, reading, err);
 }

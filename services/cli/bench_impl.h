@@ -62,6 +62,9 @@ err_code_t bench_inputs(bench_t *bench, err_t *err);
 err_code_t bench_requests(bench_t *bench, err_t *err);
 void bench_release(bench_t *bench);
 
+// --- bench_http.c: a whole request, malloc'ed
+err_code_t bench_http(const bench_t *bench, size_t request, proto_bytes_t *whole, err_t *err);
+
 // --- bench_answer.c
 // ERR_PROTOCOL: it is no answer to such a request. An error answer is one: its kind says so.
 err_code_t bench_read(bench_form_t form, size_t images, const load_answer_t *answer,

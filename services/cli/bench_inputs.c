@@ -11,9 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MADE_COUNT  64
-#define PIXELS_SALT 0x50495845u
-#define FILES_BYTES (1u << 30) // of all of them
+#define METADATA_MAX (4u << 20)
+#define MADE_COUNT   64
+#define PIXELS_SALT  0x50495845u
+#define FILES_BYTES  (1u << 30) // of all of them
 
 static void add(bench_t *bench, void *bytes, size_t size) {
     bench->inputs[bench->input_count++] = (proto_bytes_t){bytes, size};
@@ -98,8 +99,25 @@ static err_code_t promoted_last(cli_t *cli, const proto_model_info_t **info, err
     return err_remedy(err, "`inkling promote MODEL@V` serves one");
 }
 
-// The version given, else the promoted one, else the one promoted last.
-static err_code_t find_shape(bench_t *bench, err_t *err) {
+// The name of the model, where nothing but HTTP's path has to say it.
+static err_code_t find_name(bench_t *bench, err_t *err) {
+    const proto_model_info_t *info = NULL;
+    if (bench->name[0])
+        return ERR_OK;
+    err_code_t code = promoted_last(bench->cli, &info, err);
+    if (code == ERR_OK)
+        snprintf(bench->name, sizeof bench->name, "%s", info->name);
+    return code;
+}
+
+static err_code_t no_shape(const bench_t *bench, err_t *err) {
+    err_set(err, ERR_UNSUPPORTED, "the shape of the pixels that %s takes is not known",
+            bench->name[0] ? bench->name : "the model");
+    return err_remedy(err, "use --form image");
+}
+
+// As the registry has it: of the version given, else the promoted one, else the one promoted last.
+static err_code_t registered_shape(bench_t *bench, err_t *err) {
     const proto_model_info_t *info = NULL;
     err_code_t code = bench->name[0]
                           ? fetch_model_info(bench->cli, bench->question.model, &info, err)
@@ -110,14 +128,53 @@ static err_code_t find_shape(bench_t *bench, err_t *err) {
            *about = json_object_get(document, "info");
     bench->side = (size_t)json_integer_value(json_object_get(about, "size"));
     bench->channels = (size_t)json_integer_value(json_object_get(about, "channels"));
-    if (!bench->name[0])
-        snprintf(bench->name, sizeof bench->name, "%s", info->name);
     json_decref(document);
-    if (bench->side > 0 && bench->channels > 0)
-        return ERR_OK;
-    err_set(err, ERR_UNSUPPORTED, "%s@%llu was registered without the shape of its pixels",
-            info->name, (unsigned long long)info->version);
-    return err_remedy(err, "use --form image");
+    return ERR_OK;
+}
+
+// Of the metadata, {"inputs": [{"shape": [-1, side, side, channels], …}], …}.
+static void read_shape(bench_t *bench, const char *text, size_t size) {
+    json_t *document = json_loadb(text, size, 0, NULL);
+    const json_t *inputs = json_object_get(document, "inputs");
+    const json_t *shape = json_object_get(json_array_get(inputs, 0), "shape");
+    bool square = json_array_size(shape) == 4 && json_integer_value(json_array_get(shape, 1)) ==
+                                                     json_integer_value(json_array_get(shape, 2));
+    bench->side = square ? (size_t)json_integer_value(json_array_get(shape, 1)) : 0;
+    bench->channels = square ? (size_t)json_integer_value(json_array_get(shape, 3)) : 0;
+    json_decref(document);
+}
+
+static err_code_t served_shape(bench_t *bench, err_t *err) {
+    reply_t reply;
+    buf_t answer;
+    buf_init(&answer, METADATA_MAX);
+    char *path = bench->version ? mem_format("/v2/models/%s/versions/%llu", bench->name,
+                                             (unsigned long long)bench->version)
+                                : mem_format("/v2/models/%s", bench->name);
+    err_code_t code =
+        load_get(bench->endpoint, path, bench->token, CLI_PATIENCE_MS, &reply, &answer, err);
+    if (code == ERR_OK && reply.status != 200) {
+        json_t *body = json_loadb(answer.data + reply.head_bytes, reply.body_bytes, 0, NULL);
+        const char *why = json_string_value(json_object_get(body, "error"));
+        code = err_set(err, reply.status == 404 ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+                       "%s%s: HTTP %d%s%.500s", bench->endpoint, path, reply.status,
+                       why ? ": " : "", why ? why : "");
+        json_decref(body);
+    }
+    if (code == ERR_OK)
+        read_shape(bench, answer.data + reply.head_bytes, reply.body_bytes);
+    buf_release(&answer);
+    free(path);
+    return code;
+}
+
+static err_code_t find_shape(bench_t *bench, err_t *err) {
+    err_code_t code = bench->http ? served_shape(bench, err) : registered_shape(bench, err);
+    if (code)
+        return code;
+    bool known = bench->side > 0 && bench->side <= PREP_SIZE_MAX &&
+                 (bench->channels == 1 || bench->channels == 3);
+    return known ? ERR_OK : no_shape(bench, err);
 }
 
 // Random bytes: what is computed does not take longer or shorter for other ones.
@@ -140,6 +197,9 @@ static err_code_t make_pixels(bench_t *bench, err_t *err) {
 err_code_t bench_inputs(bench_t *bench, err_t *err) {
     const call_t *call = &bench->cli->call;
     bool files = call->count > 1;
+    err_code_t code = bench->http && bench->form != BENCH_IMAGE ? find_name(bench, err) : ERR_OK;
+    if (code)
+        return code;
     if (bench->form == BENCH_IMAGE || bench->form == BENCH_BYTES)
         return files ? read_files(bench, call->arguments + 1, (size_t)call->count - 1, err)
                      : draw_images(bench, err);

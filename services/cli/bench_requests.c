@@ -1,13 +1,10 @@
 // The requests of bench gateway, whole and ready to be sent.
 #include "bench_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BYTES_MAX ((size_t)1 << 30) // of all requests
-#define BODY_MAX  ((size_t)64 << 20)
-#define BOUNDARY  "inkling-bench-4f1d8c2a9e6b"
 
 static size_t divisor(size_t a, size_t b) {
     return b ? divisor(b, a % b) : a;
@@ -60,7 +57,8 @@ err_code_t bench_requests(bench_t *bench, err_t *err) {
     else
         bench->parcels = mem_zero(bench->request_count, sizeof(bus_parcel_t *));
     for (size_t r = 0; r < bench->request_count && code == ERR_OK; r++)
-        code = add_parcel(bench, r, err);
+        code =
+            bench->http ? bench_http(bench, r, &bench->bodies[r], err) : add_parcel(bench, r, err);
     return code;
 }
 

@@ -178,6 +178,131 @@ static void errors_are_kinds_of_their_own(void **state) {
     end(scene);
 }
 
+// --- HTTP
+
+static const char *replied(scene_t *scene, bench_form_t form, int status, size_t json_bytes,
+                           const void *body, size_t size) {
+    const reply_t reply = {.status = status, .body_bytes = size, .json_bytes = json_bytes};
+    load_answer_t answer = {.reply = &reply, .body = {body, size}};
+    scene->bench.form = form;
+    scene->bench.http = true;
+    scene->verdict = (load_verdict_t){0};
+    bench_judge(scene->bench.judge, &answer, &scene->verdict);
+    return scene->verdict.kind ? scene->verdict.kind : "";
+}
+
+static const char *says_json(scene_t *scene, bench_form_t form, int status, const char *text) {
+    return replied(scene, form, status, SIZE_MAX, text, strlen(text));
+}
+
+#define HEAD "{\"model_name\":\"faces\",\"model_version\":\"3\",\"outputs\":["
+#define ROWS(shape, data)                                                                          \
+    "{\"name\":\"probabilities\",\"datatype\":\"FP32\",\"shape\":" shape ",\"data\":" data "}"
+#define LABELS(data) "{\"name\":\"label\",\"datatype\":\"BYTES\",\"shape\":[2],\"data\":" data "}"
+#define GOOD         HEAD ROWS("[2,2]", "[0.25,0.75,0.9,0.1]") "," LABELS("[\"photo\",\"comic\"]") "]}"
+
+static void tensors_come_as_json(void **state) {
+    (void)state;
+    scene_t *scene = begin("faces", "faces", 3, 2);
+    assert_string_equal(says_json(scene, BENCH_JSON, 200, GOOD), "");
+    assert_int_equal(scene->verdict.images, 2);
+    // Other outputs first, and more of a number's digits than a float has: the same answer.
+    assert_string_equal(says_json(scene, BENCH_JSON, 200,
+                                  HEAD LABELS("[\"photo\",\"comic\"]") "," ROWS(
+                                      "[2,2]", "[0.25,0.75,0.899999976158142,0.100000001]") "]}"),
+                        "");
+    assert_string_equal(says_json(scene, BENCH_JSON, 200,
+                                  HEAD ROWS("[2,2]", "[0.75,0.25,0.9,0.1]") "," LABELS(
+                                      "[\"photo\",\"comic\"]") "]}"),
+                        LOAD_MIXED_UP);
+    assert_int_equal(images_of(scene, 3), 4);
+    end(scene);
+}
+
+static void tensors_come_behind_the_json(void **state) {
+    (void)state;
+    static const char json[] =
+        HEAD "{\"name\":\"probabilities\",\"datatype\":\"FP32\",\"shape\":[2,2],\"parameters\":{"
+             "\"binary_data_size\":16}},{\"name\":\"label\",\"datatype\":\"BYTES\",\"shape\":[2],"
+             "\"parameters\":{\"binary_data_size\":18}}]}";
+    static const float rows[] = {0.25f, 0.75f, 0.9f, 0.1f};
+    char body[sizeof json + 64];
+    const size_t json_size = sizeof json - 1;
+    memcpy(body, json, json_size);
+    memcpy(body + json_size, rows, sizeof rows);
+    memcpy(body + json_size + 16, "\5\0\0\0photo\5\0\0\0comic", 18);
+    scene_t *scene = begin("", "", 0, 2);
+    assert_string_equal(replied(scene, BENCH_PIXELS, 200, json_size, body, json_size + 34), "");
+    assert_string_equal(says_json(scene, BENCH_JSON, 200, GOOD), ""); // the same as JSON
+    for (size_t size = json_size; size < json_size + 34; size++)
+        assert_string_equal(replied(scene, BENCH_PIXELS, 200, json_size, body, size),
+                            LOAD_BAD_ANSWER);
+    assert_string_equal(replied(scene, BENCH_PIXELS, 200, json_size, body, json_size + 35),
+                        LOAD_BAD_ANSWER); // more than they say
+    memcpy(body + json_size + 16, "\xff\xff\xff\xff", 4);
+    assert_string_equal(replied(scene, BENCH_PIXELS, 200, json_size, body, json_size + 34),
+                        LOAD_BAD_ANSWER);
+    end(scene);
+}
+
+static void lists_of_classify_are_read(void **state) {
+    (void)state;
+    scene_t *scene = begin("", "", 0, 2);
+    static const char one[] =
+        "[{\"label\":\"photo\",\"probability\":0.75,\"model\":\"faces\",\"version\":2},";
+    char text[512];
+    snprintf(text, sizeof text,
+             "%s{\"label\":\"comic\",\"probability\":1,\"model\":\"faces\",\"version\":2}]", one);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, text), "");
+    assert_int_equal(images_of(scene, 2), 2);
+    snprintf(text, sizeof text, "%s{\"error\":{\"code\":\"CORRUPT\",\"message\":\"it ends\"}}]",
+             one);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, text), "CORRUPT");
+    assert_int_equal(scene->verdict.images, 1);
+    snprintf(text, sizeof text,
+             "%s{\"label\":\"comic\",\"probability\":1,\"model\":\"faces\",\"version\":3}]", one);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, text), LOAD_BAD_ANSWER);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, "[]"), LOAD_BAD_ANSWER);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, "{}"), LOAD_BAD_ANSWER);
+    assert_string_equal(says_json(scene, BENCH_IMAGE, 200, "[1,2]"), LOAD_BAD_ANSWER);
+    end(scene);
+}
+
+static void refusals_are_named_by_status_and_code(void **state) {
+    (void)state;
+    scene_t *scene = begin("", "", 0, 2);
+    assert_string_equal(says_json(scene, BENCH_JSON, 503,
+                                  "{\"error\":\"the queue is full; wait\",\"code\":\"FULL\"}"),
+                        "HTTP 503 FULL");
+    assert_string_equal(scene->verdict.message, "the queue is full; wait");
+    assert_string_equal(says_json(scene, BENCH_JSON, 502, "<html>"), "HTTP 502");
+    end(scene);
+}
+
+static void tensors_of_another_shape_are_unreadable(void **state) {
+    (void)state;
+    static const char *const wrong[] = {
+        "",
+        "null",
+        "{}",
+        HEAD "]}",
+        HEAD ROWS("[2,2]", "[0.25,0.75,0.9,0.1]") "]}",
+        HEAD LABELS("[\"photo\",\"comic\"]") "]}",
+        HEAD ROWS("[1,2]", "[0.25,0.75]") "," LABELS("[\"photo\",\"comic\"]") "]}",
+        HEAD ROWS("[2,2]", "[0.25,0.75,0.9]") "," LABELS("[\"photo\",\"comic\"]") "]}",
+        HEAD ROWS("[2,2]", "[0.25,0.75,0.9,\"\"]") "," LABELS("[\"photo\",\"comic\"]") "]}",
+        HEAD ROWS("[2,2]", "[0.25,0.75,0.9,0.1]") "," LABELS("[\"photo\"]") "]}",
+        HEAD ROWS("[2,2]", "[0.25,0.75,0.9,0.1]") "," LABELS("[\"photo\",3]") "]}",
+        HEAD ROWS("[2,-2]", "[]") "," LABELS("[\"photo\",\"comic\"]") "]}",
+        HEAD ROWS("[2,9223372036854775807]", "[]") "," LABELS("[\"photo\",\"comic\"]") "]}",
+    };
+    scene_t *scene = begin("", "", 0, 2);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (strcmp(says_json(scene, BENCH_JSON, 200, wrong[i]), LOAD_BAD_ANSWER) != 0)
+            fail_msg("%s", wrong[i]);
+    end(scene);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_answer_is_right),
@@ -187,6 +312,11 @@ int main(void) {
         cmocka_unit_test(images_are_told_apart_within_a_request),
         cmocka_unit_test(answers_of_another_shape_are_unreadable),
         cmocka_unit_test(errors_are_kinds_of_their_own),
+        cmocka_unit_test(tensors_come_as_json),
+        cmocka_unit_test(tensors_come_behind_the_json),
+        cmocka_unit_test(lists_of_classify_are_read),
+        cmocka_unit_test(refusals_are_named_by_status_and_code),
+        cmocka_unit_test(tensors_of_another_shape_are_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
