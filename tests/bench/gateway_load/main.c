@@ -4,8 +4,10 @@
 //
 //   load zmq ENDPOINT FILE        the message infer with the file as its attachment
 //   load http URL PATH TYPE FILE  POST of the file
-// with, before these words: --concurrency N | --rate N, --connections N, --seconds N, --warmup N.
-// Writes one JSON document.
+// with, before these words: --concurrency N | --rate N, --connections N, --seconds N, --warmup N,
+// and
+// --json-bytes N: the Inference-Header-Content-Length of a file of JSON and tensors. Writes one
+// JSON document.
 #include "base/fs.h"
 #include "bus/parcel.h"
 #include "load/load.h"
@@ -16,6 +18,11 @@
 #include <string.h>
 
 #define FILE_MAX (64u << 20)
+
+typedef struct {
+    load_plan_t plan;
+    size_t connections, json_bytes; // 0: the usual number; no such header
+} given_t;
 
 static _Noreturn void die(const err_t *err) {
     fprintf(stderr, "load: %s\n", err->message);
@@ -44,12 +51,15 @@ static void make_parcel(const void *bytes, size_t size, bus_parcel_t **parcel) {
         die(&err);
 }
 
-static void make_request(const char *path, const char *type, const void *bytes, size_t size,
+static void make_request(const given_t *given, char **words, const void *bytes, size_t size,
                          buf_t *request) {
     buf_init(request, FILE_MAX + 4096);
     buf_printf(request,
-               "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-               path, type, size);
+               "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
+               words[2], words[3], size);
+    if (given->json_bytes)
+        buf_printf(request, "Inference-Header-Content-Length: %zu\r\n", given->json_bytes);
+    buf_puts(request, "\r\n");
     buf_append(request, bytes, size);
 }
 
@@ -74,11 +84,12 @@ static void print(const load_result_t *result) {
     puts("]}");
 }
 
-static int options(int argc, char **argv, load_plan_t *plan, size_t *connections) {
+static int options(int argc, char **argv, given_t *given) {
     static const struct option known[] = {
         {"concurrency", required_argument, NULL, 'c'}, {"rate", required_argument, NULL, 'r'},
         {"connections", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 's'},
         {"warmup", required_argument, NULL, 'w'},      {NULL, 0, NULL, 0}};
+    load_plan_t *plan = &given->plan;
     *plan =
         (load_plan_t){.length_ms = 10000, .warmup_ms = 1000, .timeout_ms = 10000, .requests = 1};
     for (int c; (c = getopt_long(argc, argv, "+", known, NULL)) != -1;) {
@@ -90,7 +101,9 @@ static int options(int argc, char **argv, load_plan_t *plan, size_t *connections
         else if (c == 'r')
             plan->rate = (double)value;
         else if (c == 'n')
-            *connections = (size_t)value;
+            given->connections = (size_t)value;
+        else if (c == 'j')
+            given->json_bytes = (size_t)value;
         else if (c == 's')
             plan->length_ms = value * 1000;
         else
@@ -99,7 +112,7 @@ static int options(int argc, char **argv, load_plan_t *plan, size_t *connections
     return (plan->rate > 0) != (plan->concurrency > 0) ? optind : -1;
 }
 
-static void run(const load_plan_t *plan, size_t connections, char **words, int count) {
+static void run(const given_t *given, char **words, int count) {
     load_t *load = NULL;
     load_wire_t *wire = NULL;
     load_result_t *result = mem_zero(1, sizeof *result);
@@ -110,15 +123,16 @@ static void run(const load_plan_t *plan, size_t connections, char **words, int c
     size_t size = 0;
     bool http = count == 5;
     if (fs_read(words[count - 1], FILE_MAX, &bytes, &size, &err) != ERR_OK ||
-        load_new(plan, judge, NULL, &load, &err) != ERR_OK)
+        load_new(&given->plan, judge, NULL, &load, &err) != ERR_OK)
         die(&err);
     if (http)
-        make_request(words[2], words[3], bytes, size, &request);
+        make_request(given, words, bytes, size, &request);
     else
         make_parcel(bytes, size, &parcel);
     proto_bytes_t whole = http ? (proto_bytes_t){request.data, request.size} : (proto_bytes_t){0};
-    err_code_t code = http ? load_wire_http(load, words[1], connections, &whole, &wire, &err)
-                           : load_wire_zmq(load, words[1], connections, &parcel, &wire, &err);
+    err_code_t code = http
+                          ? load_wire_http(load, words[1], given->connections, &whole, &wire, &err)
+                          : load_wire_zmq(load, words[1], given->connections, &parcel, &wire, &err);
     if (code)
         die(&err);
     load_run(load, wire, result);
@@ -133,19 +147,18 @@ static void run(const load_plan_t *plan, size_t connections, char **words, int c
 }
 
 int main(int argc, char **argv) {
-    load_plan_t plan;
-    size_t connections = 0;
-    int first = options(argc, argv, &plan, &connections), count = first < 0 ? 0 : argc - first;
+    given_t given = {0};
+    int first = options(argc, argv, &given), count = first < 0 ? 0 : argc - first;
     bool zmq = count == 3 && strcmp(argv[first], "zmq") == 0;
     bool http = count == 5 && strcmp(argv[first], "http") == 0;
     if (!zmq && !http) {
         fprintf(stderr,
                 "load [--concurrency N | --rate N] [--connections N] [--seconds N] [--warmup N] "
-                "zmq ENDPOINT FILE | http URL PATH TYPE FILE\n");
+                "[--json-bytes N] zmq ENDPOINT FILE | http URL PATH TYPE FILE\n");
         return 2;
     }
-    if (connections == 0)
-        connections = zmq ? 1 : plan.concurrency ? plan.concurrency : 64;
-    run(&plan, connections, argv + first, count);
+    if (given.connections == 0)
+        given.connections = zmq ? 1 : given.plan.concurrency ? given.plan.concurrency : 64;
+    run(&given, argv + first, count);
     return 0;
 }
