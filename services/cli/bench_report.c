@@ -127,8 +127,12 @@ static void put_hist(table_t *table, const char *name, const hist_t *hist) {
 static void put_errors(table_t *table, const load_result_t *result) {
     for (size_t i = 0; i < result->kind_count; i++) {
         const load_kind_t *kind = &result->kinds[i];
-        table_pair(table, i ? "" : "errors", "%llu × %s%s%s", (unsigned long long)kind->count,
-                   kind->name, kind->message[0] ? ": " : "", kind->message);
+        char before[64] = "";
+        if (kind->count > kind->measured)
+            snprintf(before, sizeof before, " (%llu of them not of the measured requests)",
+                     (unsigned long long)(kind->count - kind->measured));
+        table_pair(table, i ? "" : "errors", "%llu × %s%s%s%s", (unsigned long long)kind->count,
+                   kind->name, before, kind->message[0] ? ": " : "", kind->message);
     }
 }
 

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from images import textures
-from stack import StackTest, until
+from stack import StackTest, free_port, until
 
 MODEL = ("--epochs", 1, "--width", 4)
 
@@ -16,7 +16,7 @@ MODEL = ("--epochs", 1, "--width", 4)
 def has_timer(pid):
     """The load generator makes its timer once it knows that the gateway is there."""
     try:
-        return any(os.readlink(entry.path) == "anon_inode:[timerfd]" for entry in os.scandir(f"/proc/{pid}/fd"))
+        return any(os.readlink(link) == "anon_inode:[timerfd]" for link in pathlib.Path(f"/proc/{pid}/fd").iterdir())
     except FileNotFoundError:  # closed meanwhile
         return False
 
@@ -76,7 +76,35 @@ class BenchGateway(StackTest):
             self.stack.ask("promote", f"two@{version}")
         out, err = load.communicate()
         self.assertEqual(load.returncode, 0, out + err)
-        self.assertIn('"errors": []', out)
+        self.assertEqual(json.loads(out)["errors"], [])
+
+    def test_http(self):
+        words = ("--protocol", "http", "--concurrency", 3, "--seconds", 1, "--timeout-ms", 600000, "--check")
+        for form in ("image", "pixels", "json", "bytes"):
+            for images in (1, 3):
+                with self.subTest(form=form, images=images):
+                    report = self.bench("two@1", *words, "--form", form, "--images", images)
+                    self.whole(report, {"concurrency": 3, "images": images, "connections": 3})
+                    self.assertEqual([(entry["model"], entry["version"]) for entry in report["versions"]], [("two", 1)])
+        self.whole(self.bench(*words, "--form", "pixels"), {})  # the model promoted last
+        self.whole(self.bench("two", *self.files[:2], *words, "--url", self.stack.ask("status")["gateway"]["http"]), {})
+
+    def test_promotion_under_load_over_http(self):
+        load = self.stack.start("bench", "gateway", "two", "--protocol", "http", "--form", "pixels", "--rate", 200, "--seconds",
+                                4, "--timeout-ms", 600000, "--check", "--json")
+        for version in (2, 1, 2, 1):
+            self.stack.ask("promote", f"two@{version}")
+        out, err = load.communicate()
+        self.assertEqual(load.returncode, 0, out + err)
+        self.assertEqual(json.loads(out)["errors"], [])
+
+    def test_errors_over_http(self):
+        words = ("--protocol", "http", "--seconds", 1, "--timeout-ms", 600000)
+        report = self.bench("nobody", self.files[0], *words, code=1)
+        self.assertEqual([error["kind"] for error in report["errors"]], ["HTTP 404 NOT_FOUND"])
+        self.assertEqual(self.bench("nobody", *words, "--form", "pixels", code=3)["error"]["code"], "NOT_FOUND")
+        gone = f"http://127.0.0.1:{free_port()}"
+        self.assertEqual(self.bench("two", *words, "--url", gone, code=4)["error"]["code"], "UNAVAILABLE")
 
     def test_a_version_alone(self):
         report = self.bench("two@2", "--form", "pixels", "--seconds", 1, "--timeout-ms", 600000, "--check")
