@@ -97,6 +97,23 @@ err_code_t verb_keys_token(cli_t *cli, int *exit_code, err_t *err) {
     return code;
 }
 
+// For a stack's first start: a token named http, unless it has one.
+static err_code_t first_token(const cli_t *cli, err_t *err) {
+    const char *out = call_text(&cli->call, "token_out");
+    char token[SEC_TOKEN_SIZE];
+    if (!out)
+        return ERR_OK;
+    err_code_t code = sec_token_new(cli->conf.keys, "http", 0, token, err);
+    if (code == ERR_CONFLICT)
+        return ERR_OK;
+    char *path = cli_absolute(out);
+    if (code == ERR_OK)
+        code = fs_write_secret(path, token, strlen(token), err);
+    explicit_bzero(token, sizeof token);
+    free(path);
+    return code;
+}
+
 err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
     (void)exit_code;
     char *acl = cli_absolute(cli->call.arguments[0]), *password = NULL;
@@ -104,6 +121,8 @@ err_code_t verb_keys_redis(cli_t *cli, int *exit_code, err_t *err) {
     err_code_t code = sec_init(cli->conf.keys, &made, err);
     if (code == ERR_OK)
         code = sec_redis_init(cli->conf.keys, acl, &made, err);
+    if (code == ERR_OK)
+        code = first_token(cli, err);
     if (code == ERR_OK)
         password = fs_join(cli->conf.keys, "redis.password");
     if (code == ERR_OK && say_is_json())

@@ -51,6 +51,9 @@ static void print_status(const json_t *status) {
     table_print(&table, NULL);
     bool supervised =
         json_is_integer(json_object_get(json_object_get(status, "supervisor"), "pid"));
+    const char *http = text_of(json_object_get(status, "gateway"), "http");
+    if (*http)
+        printf("\nHTTP %s", http);
     printf("\nhome %s%s\n", text_of(status, "home"),
            supervised ? "" : "; no supervisor: nothing is restarted when it dies");
 }

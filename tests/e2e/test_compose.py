@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import unittest
+import urllib.error
+import urllib.request
 
 from stack import PATIENCE, Stack, free_port, until
 
@@ -23,12 +25,12 @@ def walk():
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
-def four_ports():
-    """The first of four in a row that are free, as far as one can know."""
+def five_ports():
+    """The first of five in a row that are free, as far as one can know."""
     while True:
         first = free_port()
         try:
-            for port in range(first, first + 4):
+            for port in range(first, first + 5):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
             return first
@@ -53,10 +55,10 @@ class Compose(unittest.TestCase):
         missing = why_not()
         if missing:
             raise unittest.SkipTest(f"NOT TESTED: docker-compose.yml needs a Docker engine with compose: {missing}")
-        cls.port = four_ports()
+        cls.port = five_ports()
         cls.environ = dict(os.environ, INKLING_DISPATCHER_PORT=str(cls.port), INKLING_GATEWAY_PORT=str(cls.port + 1),
                            INKLING_BLOBS_PORT=str(cls.port + 2), INKLING_STUDIES_PORT=str(cls.port + 3),
-                           COMPOSE_PROJECT_NAME=PROJECT)
+                           INKLING_HTTP_PORT=str(cls.port + 4), COMPOSE_PROJECT_NAME=PROJECT)
         # The client of a person at the host: an address and a key, and no folder in common with any container.
         cls.host = Stack()
         cls.addClassCleanup(cls.host.remove)
@@ -73,7 +75,7 @@ class Compose(unittest.TestCase):
         environ = dict(cls.environ, INKLING_HOME=cls.host.home, COMPOSE_FILE=str(ROOT / "docker-compose.yml"),
                        PATH=os.environ["INKLING_BIN"] + ":" + os.environ["PATH"])
         for line in walk():
-            command = line.replace(":7420", f":{cls.port}")
+            command = line.replace(":7420", f":{cls.port}").replace(":8420", f":{cls.port + 4}")
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=here, env=environ, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=3 * PATIENCE, check=False)
             print(f"{done.returncode}  {line}", flush=True)
@@ -104,6 +106,33 @@ class Compose(unittest.TestCase):
                                               for n in range(4)))
         self.assertEqual(len(answers), 8)
         self.assertTrue(all(answer["model"] for answer in answers))
+
+    def http(self, path, body=None, token=None):
+        """Status and answer of the gateway's HTTP."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port + 4}{path}", body)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def test_http_with_a_token(self):
+        token = self.compose("run", "--rm", "-T", "keys", "keys", "token", "tester").strip()
+        images = self.host.path("http")
+        self.host.ask("demo-data", images, "--count", 2, "--seed", 6)
+        picture = pathlib.Path(images, "photos", "0.jpg").read_bytes()
+        until("the token is known", lambda: self.http("/v2", token=token)[0] == 200)
+        status, answers = self.http("/v1/classify/demo", picture, token)
+        self.assertEqual(status, 200, answers)
+        told = self.host.ask("classify", f"{images}/photos/0.jpg", "--model", "demo")
+        self.assertEqual({key: answers[0][key] for key in ("label", "version")},
+                         {key: told[0][key] for key in ("label", "version")})
+        for wrong in (None, "ink_" + 64 * "0"):
+            status, answer = self.http("/v1/classify/demo", picture, wrong)
+            self.assertEqual((status, answer["code"]), (401, "DENIED"))
+        self.assertEqual(self.http("/v2/health/ready"), (200, self.http("/v2/health/ready")[1]))
 
     def test_without_the_key(self):
         stranger = Stack(dispatcher=f"tcp://127.0.0.1:{self.port}")
