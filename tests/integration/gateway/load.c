@@ -11,15 +11,17 @@
 
 #include <cmocka.h>
 
-static void keep_latency(load_t *load, int64_t us) {
+static void keep_latency(load_t *load, int phase, int64_t us) {
     pthread_mutex_lock(&load->lock);
-    if (load->latency_count == load->latency_room) {
-        load->latency_room = load->latency_room ? 2 * load->latency_room : 65536;
-        load->latencies = realloc(load->latencies, load->latency_room * sizeof *load->latencies);
-        if (!load->latencies)
+    size_t *count = &load->latencies[phase].count, *room = &load->latencies[phase].room;
+    uint32_t **list = &load->latencies[phase].us;
+    if (*count == *room) {
+        *room = *room ? 2 * *room : 65536;
+        *list = realloc(*list, *room * sizeof **list);
+        if (!*list)
             abort();
     }
-    load->latencies[load->latency_count++] = (uint32_t)us;
+    (*list)[(*count)++] = (uint32_t)us;
     pthread_mutex_unlock(&load->lock);
 }
 
@@ -54,12 +56,13 @@ static void *client(void *arg) {
     while (!load->stop) {
         err_t err;
         int64_t begun_us = clock_mono_us();
+        int phase = load->phase;
         if (scene_ask(client, arena, load->model, 10000, load->images, (size_t)load->count, &answer,
                       &err)) {
             load->failures++;
             fprintf(stderr, "a request failed: %s\n", err.message);
         } else {
-            keep_latency(load, clock_mono_us() - begun_us);
+            keep_latency(load, phase, clock_mono_us() - begun_us);
             check_answer(load, &answer);
         }
         if (load->pause_us)
@@ -88,19 +91,12 @@ static int by_size(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-size_t load_latencies(load_t *load) {
+uint32_t load_percentile(load_t *load, int phase, double percent) {
     pthread_mutex_lock(&load->lock);
-    size_t count = load->latency_count;
-    pthread_mutex_unlock(&load->lock);
-    return count;
-}
-
-uint32_t load_percentile(load_t *load, size_t from, double percent) {
-    pthread_mutex_lock(&load->lock);
-    size_t count = load->latency_count > from ? load->latency_count - from : 0;
+    size_t count = load->latencies[phase].count;
     uint32_t *sorted = mem_zero(count + 1, sizeof *sorted), found = 0;
     if (count)
-        memcpy(sorted, load->latencies + from, count * sizeof *sorted);
+        memcpy(sorted, load->latencies[phase].us, count * sizeof *sorted);
     pthread_mutex_unlock(&load->lock);
     qsort(sorted, count, sizeof *sorted, by_size);
     if (count)
@@ -122,5 +118,6 @@ void load_stop(load_t *load) {
 void load_release(load_t *load) {
     pthread_mutex_destroy(&load->lock);
     free(load->expected);
-    free(load->latencies);
+    for (int i = 0; i < LOAD_PHASES; i++)
+        free(load->latencies[i].us);
 }

@@ -8,6 +8,7 @@
 
 #define LOAD_CLIENTS_MAX  8
 #define LOAD_VERSIONS_MAX 4
+#define LOAD_PHASES       2
 
 typedef struct {
     // Filled in by the test.
@@ -17,6 +18,8 @@ typedef struct {
     int count;
     int versions;     // 1 … that many may answer
     int64_t pause_us; // of each client, before it asks again
+    // Phases of which latencies are kept apart.
+    _Atomic int phase; // 0 … LOAD_PHASES − 1
     // What came of it.
     _Atomic int answers, failures, mixtures, wrong;
     _Atomic int by[LOAD_VERSIONS_MAX + 1]; // answers of each version
@@ -26,15 +29,16 @@ typedef struct {
     pthread_t threads[LOAD_CLIENTS_MAX];
     int thread_count;
     pthread_mutex_t lock; // of the latencies
-    uint32_t *latencies;  // µs, of all answers
-    size_t latency_count, latency_room;
+    struct {
+        uint32_t *us; // of all answers to what was asked in the phase
+        size_t count, room;
+    } latencies[LOAD_PHASES];
 } load_t;
 
 // Works out what every version must answer, and begins.
 void load_start(load_t *load, int clients);
-// µs: of the answers from number `from` on, in the order in which they came; 0: there is none.
-uint32_t load_percentile(load_t *load, size_t from, double percent);
-size_t load_latencies(load_t *load); // so far
+// µs: of the answers to what was asked in that phase; 0: there is none.
+uint32_t load_percentile(load_t *load, int phase, double percent);
 // Ends the clients. Fails the test if a request failed, or was answered by two versions, by one
 // that may not, or otherwise than the version says.
 void load_stop(load_t *load);
