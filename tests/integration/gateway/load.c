@@ -75,7 +75,7 @@ static void *client(void *arg) {
 
 void load_start(load_t *load, int clients) {
     assert_true(clients <= LOAD_CLIENTS_MAX && load->versions <= LOAD_VERSIONS_MAX);
-    load->expected = mem_zero((size_t)(load->versions * load->count), sizeof *load->expected);
+    load->expected = mem_zero((size_t)load->versions * (size_t)load->count, sizeof *load->expected);
     for (int version = 0; version < load->versions; version++)
         for (int i = 0; i < load->count; i++)
             load->expected[version * load->count + i] =
