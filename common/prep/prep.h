@@ -77,7 +77,10 @@ typedef struct {
 #define PREP_LIMITS_DEFAULT                                                                        \
     ((prep_limits_t){.bytes = 64u << 20, .pixels = 100u * 1000 * 1000, .time_ms = 20000})
 
-// Once per process, before threads start; prep_shutdown after the last image.
+// What reads images other than JPEG is a library, PREFIX/lib/inkling/inkling-vips.so of the
+// programs in PREFIX/bin, and is loaded by the first image that needs it; prep_init loads it
+// beforehand, so that a missing one is told at the start. prep_shutdown after the last image of the
+// process.
 err_code_t prep_init(err_t *err);
 void prep_shutdown(void);
 

@@ -1,222 +1,125 @@
-#include "icc_impl.h"
 #include "raster_impl.h"
 
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
-#include <vips/vips.h>
+#include <string.h>
+#include <unistd.h>
 
-#define STRIP_ROWS 16
+#define LIBRARY "/lib/inkling/inkling-vips.so" // beside the folder of the program
 
-static void swallow(const char *domain, GLogLevelFlags level, const char *message, void *context) {
-    (void)domain, (void)level, (void)message, (void)context;
+static struct {
+    pthread_mutex_t lock;
+    const raster_ops_t *ops; // once it is loaded
+    bool failed;
+    err_t err;
+} library = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+// PREFIX/lib/inkling/inkling-vips.so of a program PREFIX/bin/NAME.
+static char *library_path(void) {
+    char path[4096];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[size > 0 ? size : 0] = 0;
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(path, '/');
+        if (slash)
+            *slash = 0;
+    }
+    return mem_format("%s" LIBRARY, path);
+}
+
+static err_code_t load(err_t *err) {
+    char *path = library_path();
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const raster_ops_t *ops = handle ? dlsym(handle, "raster_ops") : NULL;
+    err_code_t code = ERR_OK;
+    if (!ops) {
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "what reads images other than JPEG cannot be loaded: %s", dlerror());
+        err_remedy(err, "%s belongs to the programs: build or install all of them", path);
+    } else {
+        code = ops->start(err);
+    }
+    free(path);
+    if (code == ERR_OK)
+        library.ops = ops;
+    return code;
+}
+
+// The library, or NULL: what hindered it once hinders it always.
+static const raster_ops_t *get(err_t *err) {
+    pthread_mutex_lock(&library.lock);
+    if (!library.ops && !library.failed)
+        library.failed = load(&library.err) != ERR_OK;
+    if (library.failed && err)
+        *err = library.err;
+    const raster_ops_t *loaded = library.ops;
+    pthread_mutex_unlock(&library.lock);
+    return loaded;
 }
 
 err_code_t prep_init(err_t *err) {
-    if (vips_init("inkling")) {
-        err_code_t code = err_set(err, ERR_INTERNAL, "libvips: %.200s", vips_error_buffer());
-        vips_error_clear();
-        return code;
-    }
-    vips_block_untrusted_set(TRUE);
-    vips_concurrency_set(1);
-    vips_cache_set_max(0);
-    // What a file is refused for is in our error; its oddities are nobody's log lines.
-    g_log_set_handler("VIPS", G_LOG_LEVEL_MASK, swallow, NULL);
-    return ERR_OK;
+    err_t why;
+    if (get(&why))
+        return ERR_OK;
+    if (err)
+        *err = why;
+    return why.code;
 }
 
 void prep_shutdown(void) {
-    vips_shutdown();
-}
-
-// Only the loader of the format that was seen ever gets the bytes. NULL on failure; libvips' own
-// text is not used: its error buffer is shared by all threads.
-static VipsImage *load(const void *bytes, size_t size, sniff_format_t format) {
-    static const char *const loaders[] = {[SNIFF_JPEG] = "jpegload_buffer",
-                                          [SNIFF_PNG] = "pngload_buffer",
-                                          [SNIFF_WEBP] = "webpload_buffer",
-                                          [SNIFF_GIF] = "gifload_buffer",
-                                          [SNIFF_TIFF] = "tiffload_buffer"};
-    VipsImage *image = NULL;
-    VipsBlob *blob = vips_blob_new(NULL, bytes, size);
-    if (vips_call(loaders[format], blob, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
-                  VIPS_FAIL_ON_ERROR, NULL))
-        vips_error_clear();
-    vips_area_unref(VIPS_AREA(blob));
-    return image;
-}
-
-// Replaces *image by the result of an operation on it; false (and *image as it was) if that failed.
-static bool step(VipsImage **image, int failed, VipsImage *const *result) {
-    if (failed) {
-        vips_error_clear();
-        return false;
-    }
-    g_object_unref(*image);
-    *image = *result;
-    return true;
-}
-
-static int color_bands(const VipsImage *image) {
-    if (image->Type == VIPS_INTERPRETATION_CMYK)
-        return 4;
-    return image->Bands < 3 ? 1 : 3;
-}
-
-static bool has_profile(const VipsImage *image) {
-    const void *profile;
-    size_t size;
-    return vips_image_get_typeof(image, VIPS_META_ICC_NAME) &&
-           !vips_image_get_blob(image, VIPS_META_ICC_NAME, &profile, &size) &&
-           icc_matters(profile, size, color_bands(image));
-}
-
-// Steps 4 and 5 of prep.h without alpha: 8 bits, gray or sRGB. An unusable profile changes nothing,
-// so only CMYK can fail.
-static bool to_srgb(VipsImage **image) {
-    VipsImage *result = NULL;
-    bool embedded = has_profile(*image), cmyk = (*image)->Type == VIPS_INTERPRETATION_CMYK;
-    const char *fallback = cmyk ? "cmyk" : "none"; // "none": an unusable profile fails here
-    if (embedded || cmyk) {
-        int failed =
-            vips_icc_transform(*image, &result, "srgb", "embedded", embedded, "input_profile",
-                               fallback, "intent", VIPS_INTENT_RELATIVE, "depth", 8, NULL);
-        if (step(image, failed, &result) || cmyk)
-            return !failed;
-    }
-    if ((*image)->BandFmt == VIPS_FORMAT_UCHAR)
-        return true;
-    return step(image, vips_cast(*image, &result, VIPS_FORMAT_UCHAR, "shift", TRUE, NULL), &result);
-}
-
-// 8 and 16 bits of gray, RGB, CMYK, each with alpha or without.
-static bool readable(const VipsImage *image) {
-    bool format = image->BandFmt == VIPS_FORMAT_UCHAR || image->BandFmt == VIPS_FORMAT_USHORT;
-    bool type = image->Type == VIPS_INTERPRETATION_B_W || image->Type == VIPS_INTERPRETATION_sRGB ||
-                image->Type == VIPS_INTERPRETATION_GREY16 ||
-                image->Type == VIPS_INTERPRETATION_RGB16 ||
-                (image->Type == VIPS_INTERPRETATION_CMYK && image->Bands >= 4);
-    return format && type && image->Coding == VIPS_CODING_NONE;
-}
-
-// Splits alpha off, brings colours and alpha to 8 bits, joins them again.
-static bool normalise(VipsImage **image) {
-    int colors = color_bands(*image);
-    VipsImage *alpha = NULL, *result = NULL;
-    bool good = true;
-    if ((*image)->Bands > colors) {
-        if (vips_extract_band(*image, &alpha, colors, NULL))
-            return false;
-        good = step(image, vips_extract_band(*image, &result, 0, "n", colors, NULL), &result);
-        if (good && alpha->BandFmt != VIPS_FORMAT_UCHAR)
-            good = step(&alpha, vips_cast(alpha, &result, VIPS_FORMAT_UCHAR, "shift", TRUE, NULL),
-                        &result);
-    }
-    good = good && to_srgb(image);
-    if (good && alpha)
-        good = step(image, vips_bandjoin2(*image, alpha, &result, NULL), &result);
-    if (alpha)
-        g_object_unref(alpha);
-    return good;
-}
-
-static err_code_t push_rows(VipsImage *image, canvas_t *canvas, const guard_t *guard,
-                            const char *name, err_t *err) {
-    VipsRegion *region = vips_region_new(image);
-    err_code_t code = ERR_OK;
-    for (int y = 0; y < image->Ysize && !code; y += STRIP_ROWS) {
-        VipsRect strip = {0, y, image->Xsize, VIPS_MIN(STRIP_ROWS, image->Ysize - y)};
-        if (guard_late(guard)) {
-            code = guard_timeout(guard, err);
-        } else if (vips_region_prepare(region, &strip)) {
-            vips_error_clear();
-            code = err_set(err, ERR_CORRUPT, "truncated or damaged %s", name);
-        } else {
-            for (int i = 0; i < strip.height; i++)
-                canvas_row(canvas, VIPS_REGION_ADDR(region, 0, y + i));
-        }
-    }
-    g_object_unref(region);
-    return code;
-}
-
-typedef struct {
-    double width, height;
-    int orientation;
-    const char *name;
-} picture_t;
-
-static err_code_t draw(VipsImage *image, const picture_t *picture, const prep_recipe_t *recipe,
-                       const guard_t *guard, uint8_t *pixels, err_t *err) {
-    canvas_t *canvas = NULL;
-    err_code_t code =
-        canvas_new(recipe, picture->width, picture->height, image->Bands, &canvas, err);
-    if (!code)
-        code = push_rows(image, canvas, guard, picture->name, err);
-    if (!code)
-        canvas_result(canvas, picture->orientation, pixels);
-    canvas_destroy(&canvas);
-    return code;
+    pthread_mutex_lock(&library.lock);
+    if (library.ops)
+        library.ops->end();
+    pthread_mutex_unlock(&library.lock);
 }
 
 err_code_t raster_image(const void *bytes, size_t size, sniff_format_t format,
                         const prep_recipe_t *recipe, const guard_t *guard, uint8_t *pixels,
                         err_t *err) {
-    const char *name = sniff_name(format);
-    VipsImage *image = load(bytes, size, format);
-    if (!image)
-        return err_set(err, ERR_CORRUPT, "truncated or damaged %s: its header cannot be read",
-                       name);
-    picture_t picture = {image->Xsize, image->Ysize, vips_image_get_orientation(image), name};
-    err_code_t code = guard_size(guard, image->Xsize, image->Ysize, err);
-    if (code) {
-        // refused by its header
-    } else if (!readable(image)) {
-        err_set(err, ERR_UNSUPPORTED, "a %s with pixels of the kind %s, %s", name,
-                vips_enum_nick(VIPS_TYPE_INTERPRETATION, image->Type),
-                vips_enum_nick(VIPS_TYPE_BAND_FORMAT, image->BandFmt));
-        code = err_remedy(err, "save it as gray, RGB or CMYK with 8 or 16 bits");
-    } else if (!normalise(&image)) {
-        code = err_set(err, ERR_CORRUPT, "truncated or damaged %s", name);
-    } else {
-        code = draw(image, &picture, recipe, guard, pixels, err);
-    }
-    g_object_unref(image);
-    return code;
+    err_t why;
+    const raster_ops_t *loaded = get(&why);
+    if (loaded)
+        return loaded->image(bytes, size, format, recipe, guard, pixels, err);
+    if (err)
+        *err = why;
+    return why.code;
 }
 
 err_code_t raster_probe(const void *bytes, size_t size, sniff_format_t format, int *width,
                         int *height, err_t *err) {
-    VipsImage *image = load(bytes, size, format);
-    if (!image)
-        return err_set(err, ERR_CORRUPT, "truncated or damaged %s: its header cannot be read",
-                       sniff_name(format));
-    *width = image->Xsize;
-    *height = image->Ysize;
-    g_object_unref(image);
-    return ERR_OK;
+    err_t why;
+    const raster_ops_t *loaded = get(&why);
+    if (loaded)
+        return loaded->probe(bytes, size, format, width, height, err);
+    if (err)
+        *err = why;
+    return why.code;
 }
 
 err_code_t raster_through_profile(const raster_pixels_t *raster, const prep_recipe_t *recipe,
                                   const guard_t *guard, uint8_t *pixels, err_t *err) {
-    size_t size = (size_t)raster->columns * (size_t)raster->rows * (size_t)raster->bands;
-    VipsImage *memory = vips_image_new_from_memory(raster->data, size, raster->columns,
-                                                   raster->rows, raster->bands, VIPS_FORMAT_UCHAR);
-    VipsImage *image = NULL;
-    VipsInterpretation type = raster->bands == 1   ? VIPS_INTERPRETATION_B_W
-                              : raster->bands == 3 ? VIPS_INTERPRETATION_sRGB
-                                                   : VIPS_INTERPRETATION_CMYK;
-    if (!memory || vips_copy(memory, &image, "interpretation", type, NULL)) {
-        vips_error_clear();
-        g_clear_object(&memory);
-        return err_set(err, ERR_NO_MEMORY, "no memory for an image");
-    }
-    if (raster->profile_size)
-        vips_image_set_blob_copy(image, VIPS_META_ICC_NAME, raster->profile, raster->profile_size);
-    picture_t picture = {raster->width, raster->height, raster->orientation, "JPEG"};
-    err_code_t code = to_srgb(&image)
-                          ? draw(image, &picture, recipe, guard, pixels, err)
-                          : err_set(err, ERR_CORRUPT, "the colors of the image cannot be read");
-    g_object_unref(image);
-    g_object_unref(memory);
-    return code;
+    err_t why;
+    const raster_ops_t *loaded = get(&why);
+    if (loaded)
+        return loaded->through_profile(raster, recipe, guard, pixels, err);
+    if (err)
+        *err = why;
+    return why.code;
+}
+
+err_code_t raster_encode(const raster_drawing_t *drawing, int quality, void **bytes, size_t *size,
+                         err_t *err) {
+    err_t why;
+    const raster_ops_t *loaded = get(&why);
+    if (loaded)
+        return loaded->encode(drawing, quality, bytes, size, err);
+    if (err)
+        *err = why;
+    return why.code;
+}
+
+void raster_release(void *bytes) {
+    if (library.ops)
+        library.ops->release(bytes);
 }

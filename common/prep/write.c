@@ -1,7 +1,8 @@
 #include "prep/prep.h"
+#include "raster_impl.h"
 
 #include <errno.h>
-#include <vips/vips.h>
+#include <stdio.h>
 
 static err_code_t write_file(const char *path, const void *bytes, size_t size, err_t *err) {
     FILE *file = fopen(path, "we");
@@ -13,40 +14,29 @@ static err_code_t write_file(const char *path, const void *bytes, size_t size, e
     return good ? ERR_OK : err_set_errno(err, "cannot write %s", path);
 }
 
-static VipsImage *image_of(const uint8_t *pixels, int width, int height, int channels) {
-    ERR_ASSERT(width > 0 && height > 0 && (channels == 1 || channels == 3));
-    size_t size = (size_t)width * (size_t)height * (size_t)channels;
-    return vips_image_new_from_memory(pixels, size, width, height, channels, VIPS_FORMAT_UCHAR);
-}
-
-// Takes the image; encoded is 0 if bytes hold the file.
-static err_code_t finish(const char *path, VipsImage *image, int encoded, void *bytes, size_t size,
-                         err_t *err) {
-    err_code_t code = ERR_OK;
-    if (encoded != 0)
-        code = err_set(err, ERR_NO_MEMORY, "cannot encode the image for %s", path);
-    else
-        code = write_file(path, bytes, size, err);
-    vips_error_clear();
-    g_free(bytes);
-    g_clear_object(&image);
+// quality 0: PNG.
+static err_code_t write_image(const char *path, const raster_drawing_t *drawing, int quality,
+                              err_t *err) {
+    void *bytes = NULL;
+    size_t size = 0;
+    ERR_ASSERT(drawing->width > 0 && drawing->height > 0 &&
+               (drawing->channels == 1 || drawing->channels == 3));
+    err_code_t code = raster_encode(drawing, quality, &bytes, &size, err);
+    if (code)
+        return err_context(err, "%s", path), code;
+    code = write_file(path, bytes, size, err);
+    raster_release(bytes);
     return code;
 }
 
 err_code_t prep_write_jpeg(const char *path, const uint8_t *pixels, int width, int height,
                            int channels, int quality, err_t *err) {
-    VipsImage *image = image_of(pixels, width, height, channels);
-    void *bytes = NULL;
-    size_t size = 0;
-    int encoded = image ? vips_jpegsave_buffer(image, &bytes, &size, "Q", quality, NULL) : -1;
-    return finish(path, image, encoded, bytes, size, err);
+    const raster_drawing_t drawing = {pixels, width, height, channels};
+    return write_image(path, &drawing, quality, err);
 }
 
 err_code_t prep_write_png(const char *path, const uint8_t *pixels, int width, int height,
                           int channels, err_t *err) {
-    VipsImage *image = image_of(pixels, width, height, channels);
-    void *bytes = NULL;
-    size_t size = 0;
-    int encoded = image ? vips_pngsave_buffer(image, &bytes, &size, NULL) : -1;
-    return finish(path, image, encoded, bytes, size, err);
+    const raster_drawing_t drawing = {pixels, width, height, channels};
+    return write_image(path, &drawing, 0, err);
 }

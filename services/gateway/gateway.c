@@ -120,9 +120,7 @@ static err_code_t start_threads(gateway_t *gateway, const conf_t *conf, err_t *e
                                  .limits = {.bytes = (size_t)conf->image_bytes,
                                             .pixels = (uint64_t)conf->image_pixels,
                                             .time_ms = DECODE_TIME_MS}};
-    err_code_t code = prep_init(err);
-    if (code == ERR_OK)
-        code = mailbox_new(gateway->loop, &gateway->mailbox, err);
+    err_code_t code = mailbox_new(gateway->loop, &gateway->mailbox, err);
     if (code == ERR_OK)
         code = background_new(gateway->mailbox, &gateway->background, err);
     if (code == ERR_OK)
