@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOOK_MS 100 // for the end of another process' fetch
+#define READ_AT_ONCE 65536
+#define LOOK_MS      100 // for the end of another process' fetch
 
 typedef struct {
     blob_t *blob;
@@ -65,7 +66,7 @@ static err_code_t lock_part(fetch_t *fetch, err_t *err) {
 
 // What an interrupted fetch left counts as far as it can be read.
 static err_code_t take_up(fetch_t *fetch, err_t *err) {
-    static _Thread_local unsigned char bytes[PROTO_PIECE_MAX];
+    unsigned char bytes[READ_AT_ONCE];
     fetch->sum = digest_new();
     for (;;) {
         ssize_t got = pread(fetch->fd, bytes, sizeof bytes, (off_t)fetch->at);

@@ -158,10 +158,10 @@ static err_code_t read_piece(const sending_t *sending, void *bytes, size_t size,
 }
 
 static err_code_t send_pieces(blob_t *blob, sending_t *sending, uint64_t *sent, err_t *err) {
-    static _Thread_local unsigned char bytes[PROTO_PIECE_MAX];
+    unsigned char *bytes = sending->bytes ? NULL : mem_alloc(PROTO_PIECE_MAX);
     err_code_t code = ERR_OK;
     for (uint64_t at = sending->next; at < sending->size && !sending->astray && code == ERR_OK;) {
-        size_t some = sending->size - at < sizeof bytes ? sending->size - at : sizeof bytes;
+        size_t some = sending->size - at < PROTO_PIECE_MAX ? sending->size - at : PROTO_PIECE_MAX;
         const void *from = sending->bytes ? sending->bytes + at : bytes;
         code = sending->bytes ? ERR_OK : read_piece(sending, bytes, some, at, err);
         if (code == ERR_OK)
@@ -176,7 +176,10 @@ static err_code_t send_pieces(blob_t *blob, sending_t *sending, uint64_t *sent, 
     // Also after a failure: the answers that are to come know `sending`.
     if (code)
         pipe_reset(blob);
-    return code ? code : pipe_wait(blob, 0, err);
+    else
+        code = pipe_wait(blob, 0, err);
+    free(bytes);
+    return code;
 }
 
 // Asks how far it is, with a piece of nothing, and sends the rest; again when somebody else was at

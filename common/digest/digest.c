@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define READ_AT_ONCE 65536
+
 struct digest {
     EVP_MD_CTX *context;
 };
@@ -50,7 +52,7 @@ err_code_t digest_file(const char *path, char hex[DIGEST_HEX_SIZE], uint64_t *si
     if (code)
         return code;
     digest_t *digest = digest_new();
-    static _Thread_local char chunk[65536];
+    char chunk[READ_AT_ONCE];
     uint64_t total = 0;
     size_t got;
     while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) {
