@@ -14,11 +14,18 @@
 // connection resets.
 //
 // Slow clients: a connection must bring the head of its (next) request within idle_ms (a new one
-// within head_ms), and a body at body_rate bytes a second after a grace of head_ms; else it gets
-// 408 and is closed. Answers that are not fetched within idle_ms close it as well.
+// within head_ms), and a body at body_rate bytes a second, of which it may never be more than
+// head_ms behind; else it gets 408 and is closed. Answers that are not fetched within idle_ms close
+// it as well.
 //
-// Refused before the handler: heads above 30 KB (431), malformed ones (400), two lengths or a
-// length and Transfer-Encoding (400), more connections than connections_max (closed at once).
+// Refused before the handler: heads above 30 KB (431, 414), malformed ones (400), and those that do
+// not say clearly where the body ends: more than one length, a length and Transfer-Encoding,
+// another encoding than chunked, names that are no tokens (400); more connections than
+// connections_max (closed at once).
+//
+// Who is refused can read why: up to 1 MiB of what is left of the body is read and dropped, and the
+// connection goes on; behind that it is answered at once, and ended when the client has ended it,
+// or after head_ms.
 #ifndef INKLING_HTTP_HTTP_H
 #define INKLING_HTTP_HTTP_H
 
@@ -70,15 +77,23 @@ const void *http_body(const http_request_t *request, size_t *size); // whole fro
 // The body is not needed any more: its memory goes now instead of with the request.
 void http_forget_body(http_request_t *request);
 void **http_user(http_request_t *request); // the handler's own pointer, NULL at first
-// Calls fn for each piece of the parts of a multipart/form-data body, at its offset in its part.
-// ERR_INVALID: it is none, or is cut off. file: the part's file name, or NULL.
-typedef err_code_t (*http_part_fn)(void *arg, const char *name, const char *file, const void *data,
-                                   size_t offset, size_t size, err_t *err);
-err_code_t http_parts(http_request_t *request, http_part_fn fn, void *arg, err_t *err);
-
 // Answers. body: malloc'ed, given away; fields: more fields of the head, "Name: value", ended by
 // NULL, or NULL.
 void http_answer(http_request_t *request, int status, const char *type, char *body, size_t size,
                  const char *const *fields);
+
+// --- Bodies of multipart/form-data
+typedef struct {
+    char name[256], file[256]; // cut off if they are longer; "": none
+    bool has_file;
+    const char *data; // in the body
+    size_t size;
+} http_part_t;
+
+// Calls fn for each part, in order, until it fails; the body is read in place. type: the field
+// Content-Type, or NULL. ERR_INVALID: it tells no boundary, or the body is malformed or cut off.
+typedef err_code_t (*http_part_fn)(void *arg, const http_part_t *part, err_t *err);
+err_code_t http_parts(const char *type, const char *body, size_t size, http_part_fn fn, void *arg,
+                      err_t *err);
 
 #endif

@@ -1,14 +1,10 @@
 #include "server_impl.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
-#include <errno.h>
-#include <microhttpd.h>
+#include <ctype.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,53 +12,9 @@
 #include <unistd.h>
 
 #define HEAD_MAX       32768   // bytes of a connection: head, and what is read at once of a body
-#define DISCARD_MAX    1048576 // a longer body of a refused request is not waited for
+#define DISCARD_MAX    1048576 // no more than that of a refused request's body is waited for
 #define BODY_START     65536   // bytes that are taken for a body whose length is not told
-#define PARTS_BUFFER   4096
-#define TICK_MS        1000
 #define SEND_AT_END_MS 2000
-#define EVENTS_AT_ONCE 64
-
-typedef enum { HEAD, BODY, WORK, SEND } phase_t;
-
-typedef struct connection {
-    struct connection *next, *previous;
-    http_server_t *server;
-    int fd;
-    phase_t phase;
-    int64_t deadline_ms; // 0: the handler's turn
-    bool kept;           // it has had a request
-    bool half_closed;    // nothing more will come from there
-    http_request_t *request;
-} connection_t;
-
-struct http_request {
-    connection_t *connection;
-    struct MHD_Connection *mhd;
-    struct MHD_Response *response; // to be sent
-    int status;
-    const char *path, *method;
-    char *body;
-    size_t size, room;
-    int64_t length, begun_ms; // of the body; −1: not told
-    bool passed, handed, waiting, gone;
-    bool knows_interim; // HTTP/1.1
-    void *user;
-};
-
-struct http_server {
-    bus_loop_t *loop;
-    http_limits_t limits;
-    const http_ops_t *ops;
-    void *arg;
-    struct MHD_Daemon *daemon;
-    int listener, mhd_fd, watch_fd;
-    char url[HTTP_URL_SIZE];
-    connection_t *connections;
-    size_t count;
-    int tick;
-    bool draining;
-};
 
 // --- Rounds of the library
 // ------------------------------------------------------------------------
@@ -80,88 +32,12 @@ static void on_readable(void *arg, int events) {
     run(arg);
 }
 
-// --- Connections
-// ----------------------------------------------------------------------------------
-
-static void enter(connection_t *connection, phase_t phase) {
-    const http_limits_t *limits = &connection->server->limits;
-    int64_t now = clock_mono_ms();
-    connection->phase = phase;
-    connection->deadline_ms = phase == WORK                       ? 0
-                              : phase == SEND                     ? now + limits->idle_ms
-                              : phase == HEAD && connection->kept ? now + limits->idle_ms
-                                                                  : now + limits->head_ms;
-}
-
-// Sends it if the connection takes it at once. False: the connection is broken.
-__attribute__((format(printf, 2, 3))) static bool send_now(int fd, const char *format, ...) {
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    ERR_ASSERT(size > 0 && size < (int)sizeof text);
-    return send(fd, text, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
-}
-
-static void time_out(connection_t *connection) {
-    static const char body[] = "{\"error\":\"the request did not come in time\"}\n";
-    // Nothing is being sent on this connection, so these bytes cannot get into an answer.
-    if (connection->phase == BODY || (connection->phase == HEAD && !connection->kept))
-        send_now(connection->fd,
-                 "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-                 "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                 sizeof body - 1, body);
-    shutdown(connection->fd, SHUT_RDWR); // which the library notices
-    connection->deadline_ms = 0;
-}
-
-static void on_tick(void *arg) {
-    http_server_t *server = arg;
-    int64_t now = clock_mono_ms();
-    for (connection_t *c = server->connections; c; c = c->next)
-        if (c->deadline_ms && now >= c->deadline_ms)
-            time_out(c);
-}
-
-static void opened(http_server_t *server, struct MHD_Connection *mhd, void **context) {
-    connection_t *connection = mem_zero(1, sizeof *connection);
-    connection->server = server;
-    connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    connection->next = server->connections;
-    if (server->connections)
-        server->connections->previous = connection;
-    server->connections = connection;
-    if (server->count++ == 0)
-        server->tick = bus_loop_timer(server->loop, TICK_MS, TICK_MS, on_tick, server);
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = connection};
-    if (epoll_ctl(server->watch_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0)
-        log_debug("a connection cannot be watched"); // its end is noticed when it is written to
-    enter(connection, HEAD);
-    *context = connection;
-}
-
-static void closed(http_server_t *server, void **context) {
-    connection_t *connection = *context;
-    *context = NULL;
-    epoll_ctl(server->watch_fd, EPOLL_CTL_DEL, connection->fd, NULL);
-    if (connection->previous)
-        connection->previous->next = connection->next;
-    else
-        server->connections = connection->next;
-    if (connection->next)
-        connection->next->previous = connection->previous;
-    if (--server->count == 0)
-        bus_loop_timer_cancel(server->loop, server->tick);
-    free(connection);
-}
-
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode what) {
     if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        opened(arg, mhd, context);
+        http_opened(arg, mhd, context);
     else if (*context)
-        closed(arg, context);
+        http_closed(arg, context);
 }
 
 static enum MHD_Result may_connect(void *arg, const struct sockaddr *address, socklen_t size) {
@@ -171,51 +47,37 @@ static enum MHD_Result may_connect(void *arg, const struct sockaddr *address, so
     return server->count < (size_t)server->limits.connections_max ? MHD_YES : MHD_NO;
 }
 
-// --- Is anybody still waiting?
-// --------------------------------------------------------------------
-
-static void lost(http_request_t *request) {
-    if (request->gone || !request->waiting)
-        return;
-    request->gone = true;
-    const http_server_t *server = request->connection->server;
-    server->ops->gone(server->arg, request);
-}
-
-// The other side sends no more. Has it closed the connection, or does it wait for the answer?
-static void ask_if_there(const connection_t *connection) {
-    http_request_t *request = connection->request;
-    if (!request || !request->waiting || !request->knows_interim)
-        return;
-    if (!send_now(connection->fd, "HTTP/1.1 100 Continue\r\n\r\n"))
-        lost(request);
-}
-
-static void on_watch(void *arg, int readiness) {
-    http_server_t *server = arg;
-    struct epoll_event events[EVENTS_AT_ONCE];
-    (void)readiness;
-    int count = epoll_wait(server->watch_fd, events, EVENTS_AT_ONCE, 0);
-    for (int i = 0; i < count; i++) {
-        connection_t *connection = events[i].data.ptr;
-        connection->half_closed = true;
-        if (!(events[i].events & (EPOLLERR | EPOLLHUP)))
-            ask_if_there(connection);
-        else if (connection->request)
-            lost(connection->request);
-    }
-}
-
 // --- Requests
 // -------------------------------------------------------------------------------------
 
-static enum MHD_Result count_lengths(void *arg, enum MHD_ValueKind kind, const char *name,
-                                     const char *value) {
-    int *counts = arg;
+typedef struct {
+    int hosts, lengths, encodings;
+    bool tokens;  // are all names
+    bool chunked; // is every transfer encoding
+} framing_t;
+
+// A name is a token (RFC 9110): "Content-Length " is another field here, and perhaps not elsewhere.
+static bool is_token(const char *name, size_t size) {
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)name[i]) && (name[i] == 0 || !strchr(others, name[i])))
+            return false;
+    return size > 0;
+}
+
+static enum MHD_Result see_field(void *arg, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_size, const char *value, size_t value_size) {
+    framing_t *framing = arg;
     (void)kind;
-    (void)value;
-    counts[0] += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
-    counts[1] += strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    (void)value_size; // values have no NUL
+    bool encoding = strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    framing->hosts += strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0;
+    framing->lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    framing->encodings += encoding;
+    if (!is_token(name, name_size))
+        framing->tokens = false;
+    if (encoding && (!value || strcasecmp(value, "chunked") != 0))
+        framing->chunked = false;
     return MHD_YES;
 }
 
@@ -224,36 +86,43 @@ static void answer_text(http_request_t *request, int status, const char *error) 
     http_answer(request, status, "application/json", body, strlen(body), NULL);
 }
 
-// False: where the body ends is not clear, and what follows might be taken for another request.
-static bool read_length(http_request_t *request) {
-    int counts[2] = {0, 0};
-    MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_lengths, counts);
+// Where the body ends. If that is not clear, what follows might be taken for another request: why.
+static const char *read_length(http_request_t *request) {
+    framing_t framing = {.tokens = true, .chunked = true};
+    MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, see_field, &framing);
     const char *text = http_field(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    request->length = counts[1] ? -1 : 0;
-    if (counts[0] > 1 || counts[1] > 1 || (counts[0] && counts[1]))
-        return false;
-    if (!text)
-        return true;
-    char *end;
-    request->length = strtoll(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == 0 && request->length < INT64_MAX;
+    char *end = NULL;
+    request->length = framing.encodings ? -1 : 0;
+    if (!framing.tokens)
+        return "a field's name is no token; write Name: value";
+    if (!framing.chunked)
+        return "Transfer-Encoding is not just chunked; send the body as it is";
+    if (framing.lengths + framing.encodings > 1)
+        return "more than one Content-Length or Transfer-Encoding; give one of them, once";
+    if (framing.lengths == 1) {
+        request->length = strtoll(text ? text : "", &end, 10);
+        if (!text || *text < '0' || *text > '9' || *end || request->length == INT64_MAX)
+            return "Content-Length is no number of bytes; give one";
+    }
+    if (framing.hosts != 1 && request->knows_interim)
+        return "HTTP/1.1 needs the field Host, once";
+    return NULL;
 }
 
-static http_request_t *request_new(struct MHD_Connection *mhd, connection_t *connection,
+static http_request_t *request_new(struct MHD_Connection *mhd, http_connection_t *connection,
                                    const char *method, const char *path) {
     http_request_t *request = mem_zero(1, sizeof *request);
     request->mhd = mhd;
     request->connection = connection;
     request->method = method;
     request->path = path;
-    request->begun_ms = clock_mono_ms();
     connection->request = request;
-    connection->kept = true;
+    connection->kept = connection->unread = true;
     return request;
 }
 
 static enum MHD_Result send_response(http_request_t *request) {
-    enter(request->connection, SEND);
+    http_enter(request->connection, HTTP_SEND);
     enum MHD_Result result =
         MHD_queue_response(request->mhd, (unsigned)request->status, request->response);
     MHD_destroy_response(request->response);
@@ -262,19 +131,19 @@ static enum MHD_Result send_response(http_request_t *request) {
 }
 
 static enum MHD_Result take_head(http_server_t *server, http_request_t *request) {
-    bool clear = read_length(request);
-    if (clear)
-        request->passed = server->ops->head(server->arg, request);
+    const char *unclear = read_length(request);
+    if (unclear)
+        answer_text(request, 400, unclear);
+    else if (server->ending)
+        answer_text(request, 503, "the server is going down; send it again in a moment");
     else
-        answer_text(request, 400, "Content-Length and Transfer-Encoding: give one of them, once");
-    if (request->passed) {
-        enter(request->connection, BODY);
+        request->passed = server->ops->head(server->arg, request);
+    http_enter(request->connection, HTTP_BODY);
+    // On a connection that can go on the rest of a refused request is read and dropped.
+    bool goes_on = !unclear && request->length >= 0 && request->length <= DISCARD_MAX;
+    if (request->passed || goes_on)
         return MHD_YES;
-    }
-    // A refused one on a connection that can go on: the rest of the request is read and dropped.
-    enter(request->connection, BODY);
-    bool goes_on = clear && request->length >= 0 && request->length <= DISCARD_MAX;
-    return goes_on ? MHD_YES : send_response(request);
+    return send_response(request);
 }
 
 // Room for size bytes behind those that are there. False: it has been answered.
@@ -298,29 +167,37 @@ static bool grow(http_server_t *server, http_request_t *request, size_t size) {
     return true;
 }
 
-static void take_body(http_server_t *server, http_request_t *request, const char *data,
+// False: too much has come behind a refusal.
+static bool take_body(http_server_t *server, http_request_t *request, const char *data,
                       size_t size) {
-    connection_t *connection = request->connection;
-    if (request->passed && !request->response && grow(server, request, size)) {
+    if (!request->response && grow(server, request, size)) {
         memcpy(request->body + request->size, data, size);
         request->size += size;
-    } else if (request->body) { // refused: its memory is of use to others
-        free(request->body);
-        request->body = NULL;
+        http_progress(request->connection, size);
+        return true;
     }
-    connection->deadline_ms += (int64_t)size * 1000 / server->limits.body_rate;
+    http_forget_body(request); // its memory is of use to others
+    request->discarded += size;
+    if (request->discarded <= DISCARD_MAX)
+        return true;
+    http_answer_refused(request);
+    return false;
 }
 
 static enum MHD_Result hand_over(http_server_t *server, http_request_t *request) {
     request->handed = true;
-    enter(request->connection, WORK);
-    server->ops->ready(server->arg, request);
+    request->connection->unread = false;
+    http_enter(request->connection, HTTP_WORK);
+    if (server->ending)
+        answer_text(request, 503, "the server is going down; send it again in a moment");
+    else
+        server->ops->ready(server->arg, request);
     if (request->response)
         return send_response(request);
     request->waiting = true;
     MHD_suspend_connection(request->mhd);
     if (request->connection->half_closed)
-        ask_if_there(request->connection);
+        http_ask_if_there(request->connection);
     return MHD_YES;
 }
 
@@ -330,16 +207,16 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     http_server_t *server = arg;
     http_request_t *request = *context;
     if (!request) {
-        connection_t *connection =
+        http_connection_t *connection =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
         *context = request = request_new(mhd, connection, method, path);
         request->knows_interim = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
         return take_head(server, request);
     }
     if (*size) {
-        take_body(server, request, data, *size);
+        bool goes_on = take_body(server, request, data, *size);
         *size = 0;
-        return MHD_YES;
+        return goes_on ? MHD_YES : MHD_NO;
     }
     if (request->response)
         return send_response(request);
@@ -356,7 +233,9 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         return;
     *context = NULL;
     request->connection->request = NULL;
-    enter(request->connection, HEAD);
+    http_enter(request->connection, HTTP_HEAD);
+    if (request->connection->half_closed)
+        http_nudge(request->connection);
     if (request->passed)
         server->ops->end(server->arg, request);
     if (request->response)
@@ -430,51 +309,13 @@ void http_answer(http_request_t *request, int status, const char *type, char *bo
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     request->response = response;
     request->status = status;
+    request->text = body;
+    request->text_size = size;
     if (request->waiting) {
         request->waiting = false;
         MHD_resume_connection(request->mhd);
         bus_loop_defer(server->loop, run, server);
     }
-}
-
-// --- Parts of a body
-// ------------------------------------------------------------------------------
-
-typedef struct {
-    http_part_fn fn;
-    void *arg;
-    err_t *err;
-    err_code_t code;
-} parts_t;
-
-static enum MHD_Result on_part(void *arg, enum MHD_ValueKind kind, const char *name,
-                               const char *file, const char *type, const char *encoding,
-                               const char *data, uint64_t offset, size_t size) {
-    parts_t *parts = arg;
-    (void)kind;
-    (void)type;
-    (void)encoding;
-    parts->code = parts->fn(parts->arg, name, file, data, (size_t)offset, size, parts->err);
-    return parts->code ? MHD_NO : MHD_YES;
-}
-
-err_code_t http_parts(http_request_t *request, http_part_fn fn, void *arg, err_t *err) {
-    parts_t parts = {.fn = fn, .arg = arg, .err = err};
-    struct MHD_PostProcessor *processor =
-        MHD_create_post_processor(request->mhd, PARTS_BUFFER, on_part, &parts);
-    if (!processor) {
-        err_set(err, ERR_INVALID, "the body is no multipart/form-data with a boundary");
-        return err_remedy(err, "Content-Type: multipart/form-data; boundary=…");
-    }
-    bool read = MHD_post_process(processor, request->body, request->size) == MHD_YES;
-    bool whole = MHD_destroy_post_processor(processor) == MHD_YES;
-    if (parts.code)
-        return parts.code;
-    if (!read || !whole) {
-        err_set(err, ERR_INVALID, "the multipart body is malformed or cut off");
-        return err_remedy(err, "each part begins with --boundary, the last ends with --boundary--");
-    }
-    return ERR_OK;
 }
 
 // --- Life
@@ -494,13 +335,15 @@ static err_code_t start_daemon(http_server_t *server, err_t *err) {
         server->listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_UNESCAPE_CALLBACK, unescape,
         server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->limits.connections_max + 1,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_END);
-    if (!server->daemon)
+    if (!server->daemon) {
+        server->listener = -1; // closed
         return err_set_errno(err, "cannot start an HTTP server on %s", server->url);
+    }
     server->mhd_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     bus_loop_watch(server->loop, server->mhd_fd, BUS_READ, on_readable, server);
-    bus_loop_watch(server->loop, server->watch_fd, BUS_READ, on_watch, server);
+    bus_loop_watch(server->loop, server->watch_fd, BUS_READ, http_on_watch, server);
     return ERR_OK;
 }
 
@@ -540,8 +383,8 @@ void http_server_drain(http_server_t *server) {
 }
 
 static bool has_answers(const http_server_t *server) {
-    for (const connection_t *c = server->connections; c; c = c->next)
-        if (c->request && (c->phase == SEND || c->request->response))
+    for (const http_connection_t *c = server->connections; c; c = c->next)
+        if (c->request && (c->phase == HTTP_SEND || c->request->response))
             return true;
     return false;
 }
@@ -562,10 +405,13 @@ void http_server_destroy(http_server_t **self) {
         return;
     if (server->daemon) {
         bus_loop_watch(server->loop, server->mhd_fd, 0, on_readable, server);
-        bus_loop_watch(server->loop, server->watch_fd, 0, on_watch, server);
+        bus_loop_watch(server->loop, server->watch_fd, 0, http_on_watch, server);
         http_server_drain(server);
+        server->ending = true;
         send_the_rest(server);
         MHD_stop_daemon(server->daemon);
+        while (server->connections) // those that linger
+            http_end_linger(server->connections);
         bus_loop_undefer(server->loop, run, server);
     } else if (server->listener >= 0) {
         close(server->listener);

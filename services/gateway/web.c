@@ -124,7 +124,6 @@ static void door_refuse(request_t *request, const err_t *err) {
 
 static void free_call(web_call_t *call) {
     oip_release(&call->oip);
-    free(call->bytes);
     for (size_t i = 0; i < call->name_count; i++)
         free(call->names[i]);
     free(call->names);

@@ -59,45 +59,32 @@ static void say(web_call_t *call) {
 
 typedef struct {
     web_call_t *call;
-    oip_file_t *files;
-    size_t count, room, used;
+    oip_file_t *files; // in the body
+    size_t count, room;
 } parts_t;
 
-static err_code_t on_part(void *arg, const char *name, const char *file, const void *data,
-                          size_t offset, size_t size, err_t *err) {
+static err_code_t on_part(void *arg, const http_part_t *part, err_t *err) {
     parts_t *parts = arg;
     web_call_t *call = parts->call;
-    if (offset == 0) {
-        err_code_t code = request_charge(&call->request, 1, sizeof(image_t), err);
-        if (code)
-            return code;
-        if (parts->count == parts->room) {
-            parts->room = parts->room ? 2 * parts->room : 16;
-            parts->files = mem_grow(parts->files, parts->room * sizeof *parts->files);
-            call->names = mem_grow(call->names, parts->room * sizeof *call->names);
-        }
-        call->names[call->name_count++] = mem_dup(file ? file : name ? name : "");
-        parts->files[parts->count++] = (oip_file_t){call->bytes + parts->used, 0};
+    err_code_t code = request_charge(&call->request, 1, sizeof(image_t), err);
+    if (code)
+        return code;
+    if (parts->count == parts->room) {
+        parts->room = parts->room ? 2 * parts->room : 16;
+        parts->files = mem_grow(parts->files, parts->room * sizeof *parts->files);
+        call->names = mem_grow(call->names, parts->room * sizeof *call->names);
     }
-    ERR_ASSERT(parts->count > 0);
-    memcpy(call->bytes + parts->used, data, size);
-    parts->used += size;
-    parts->files[parts->count - 1].size += size;
+    call->names[call->name_count++] = mem_dup(part->has_file ? part->file : part->name);
+    parts->files[parts->count++] = (oip_file_t){part->data, part->size};
     return ERR_OK;
 }
 
-static err_code_t take_parts(web_call_t *call, err_t *err) {
+static err_code_t take_parts(web_call_t *call, const char *type, err_t *err) {
     request_t *request = &call->request;
     parts_t parts = {.call = call};
     size_t size;
-    http_body(call->http, &size);
-    err_code_t code = request_charge(request, 0, size, err);
-    if (code)
-        return code;
-    call->bytes = malloc(size + 1);
-    if (!call->bytes)
-        return err_set(err, ERR_NO_MEMORY, "no memory for %zu bytes of images", size);
-    code = http_parts(call->http, on_part, &parts, err);
+    const char *body = http_body(call->http, &size);
+    err_code_t code = http_parts(type, body, size, on_part, &parts, err);
     if (code == ERR_OK && parts.count == 0) {
         err_set(err, ERR_INVALID, "the multipart body has no part");
         err_remedy(err, "send each image as a part of its own");
@@ -120,7 +107,7 @@ static err_code_t take_input(web_call_t *call, err_t *err) {
         return err_remedy(err, "leave .image out");
     }
     if (type && strncasecmp(type, "multipart/form-data", 19) == 0)
-        return take_parts(call, err);
+        return take_parts(call, type, err);
     size_t size;
     const void *body = http_body(call->http, &size);
     err_code_t code = request_charge(request, 1, sizeof(image_t), err);

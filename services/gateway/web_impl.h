@@ -27,7 +27,6 @@ struct web_call {
     bool begun, let_go, ended; // of the core's request
     bool files;                // the model was named M.image
     oip_request_t oip;
-    char *bytes;  // parts of a multipart body
     char **names; // of a multipart body's files
     size_t name_count;
     void (*say)(web_call_t *call); // makes the answer, when the core has done its part
