@@ -85,10 +85,13 @@ static void print(const load_result_t *result) {
 }
 
 static int options(int argc, char **argv, given_t *given) {
-    static const struct option known[] = {
-        {"concurrency", required_argument, NULL, 'c'}, {"rate", required_argument, NULL, 'r'},
-        {"connections", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 's'},
-        {"warmup", required_argument, NULL, 'w'},      {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"concurrency", required_argument, NULL, 'c'},
+                                          {"rate", required_argument, NULL, 'r'},
+                                          {"connections", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"warmup", required_argument, NULL, 'w'},
+                                          {"json-bytes", required_argument, NULL, 'j'},
+                                          {NULL, 0, NULL, 0}};
     load_plan_t *plan = &given->plan;
     *plan =
         (load_plan_t){.length_ms = 10000, .warmup_ms = 1000, .timeout_ms = 10000, .requests = 1};
