@@ -12,13 +12,14 @@
 #include <sys/un.h>
 
 #define MESSAGES_PER_ROUND 256
-#define QUEUE_MAX          20000 // messages for one peer, unless said otherwise
-#define TCP_IDLE_S         20    // of a silent connection, then it is probed
+#define TCP_IDLE_S         20 // of a silent connection, then it is probed
 #define TCP_PROBE_S        5
 #define TCP_PROBES         4
 #define TCP_CONNECT_MS     5000 // then anew: TCP itself asks less and less often
 #define BULK_BEAT_MS       5000
 #define BULK_SILENCE_MS    30000
+
+static const bus_queues_t usual_queues = {20000, 20000};
 
 struct bus_socket {
     zsock_t *zsock;
@@ -51,8 +52,8 @@ void bus_quiet_czmq(void) {
     pthread_once(&once, begin_czmq);
 }
 
-static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_message_fn fn,
-                             void *arg, bus_socket_t **out, err_t *err) {
+static err_code_t socket_new(bus_loop_t *loop, int type, const bus_queues_t *queues,
+                             bus_message_fn fn, void *arg, bus_socket_t **out, err_t *err) {
     bus_quiet_czmq();
     bus_socket_t *socket = mem_zero(1, sizeof *socket);
     socket->zsock = zsock_new(type);
@@ -67,8 +68,8 @@ static err_code_t socket_new(bus_loop_t *loop, int type, int queue_max, bus_mess
     socket->arg = arg;
     socket->arena = proto_arena_new();
     zsock_set_linger(socket->zsock, 1000);
-    zsock_set_sndhwm(socket->zsock, queue_max);
-    zsock_set_rcvhwm(socket->zsock, queue_max);
+    zsock_set_sndhwm(socket->zsock, queues->out);
+    zsock_set_rcvhwm(socket->zsock, queues->in);
     zsock_set_maxmsgsize(socket->zsock, BUS_FRAME_MAX);
     zsock_set_sndtimeo(socket->zsock, 0);
     *out = socket;
@@ -152,15 +153,16 @@ static err_code_t bind_now(bus_socket_t *socket, const char *endpoint, err_t *er
 
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **out, err_t *err) {
-    return bus_router_new_bounded(loop, endpoint, QUEUE_MAX, fn, arg, out, err);
+    return bus_router_new_bounded(loop, endpoint, &usual_queues, fn, arg, out, err);
 }
 
-err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int queue_max,
-                                  bus_message_fn fn, void *arg, bus_socket_t **out, err_t *err) {
+err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint,
+                                  const bus_queues_t *queues, bus_message_fn fn, void *arg,
+                                  bus_socket_t **out, err_t *err) {
     err_code_t code = check_endpoint(endpoint, true, err);
     bus_socket_t *socket = NULL;
     if (code == ERR_OK)
-        code = socket_new(loop, ZMQ_ROUTER, queue_max, fn, arg, &socket, err);
+        code = socket_new(loop, ZMQ_ROUTER, queues, fn, arg, &socket, err);
     if (code)
         return code;
     zsock_set_router_mandatory(socket->zsock, 1);
@@ -185,7 +187,7 @@ static err_code_t dealer_new(bus_loop_t *loop, const char *endpoint, bool bulk, 
     err_code_t code = check_endpoint(endpoint, false, err);
     bus_socket_t *socket = NULL;
     if (code == ERR_OK)
-        code = socket_new(loop, ZMQ_DEALER, QUEUE_MAX, fn, arg, &socket, err);
+        code = socket_new(loop, ZMQ_DEALER, &usual_queues, fn, arg, &socket, err);
     if (code)
         return code;
     zsock_set_reconnect_ivl(socket->zsock, 50);

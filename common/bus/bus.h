@@ -48,10 +48,15 @@ void bus_keys_end(void);
 // error naming it.
 err_code_t bus_router_new(bus_loop_t *loop, const char *endpoint, bus_message_fn fn, void *arg,
                           bus_socket_t **socket, err_t *err);
-// The same with queues of at most queue_max messages for each peer, in either direction: for a
-// service whose messages are large and whose clients may be careless.
-err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint, int queue_max,
-                                  bus_message_fn fn, void *arg, bus_socket_t **socket, err_t *err);
+// The same with queues of at most so many messages for each peer: for a service whose messages are
+// large and whose clients may be careless. What comes beyond `in` waits with the peer; an answer
+// beyond `out` is lost, so `out` is at least the answers that may be given at once.
+typedef struct {
+    int in, out;
+} bus_queues_t;
+err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint,
+                                  const bus_queues_t *queues, bus_message_fn fn, void *arg,
+                                  bus_socket_t **socket, err_t *err);
 // Serves one more endpoint with the same socket.
 err_code_t bus_router_bind(bus_socket_t *router, const char *endpoint, err_t *err);
 // Connects in the background and again after a loss; the endpoint need not exist yet. With a loop

@@ -314,7 +314,8 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
     if (code == ERR_OK)
         code = background_new(blobs->mailbox, &blobs->background, err);
     if (code == ERR_OK)
-        code = bus_router_new_bounded(blobs->loop, conf->blobs, PEER_QUEUE, on_message, blobs,
+        code = bus_router_new_bounded(blobs->loop, conf->blobs,
+                                      &(bus_queues_t){PEER_QUEUE, PEER_QUEUE}, on_message, blobs,
                                       &blobs->router, err);
     if (code == ERR_OK)
         code = service_listen(service, blobs->router, conf->blobs_listen, err);

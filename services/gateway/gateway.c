@@ -13,7 +13,7 @@
 #define REQUESTS_MAX   4096 // without an answer
 #define IMAGES_MAX     16384
 #define DECODE_TIME_MS 10000
-#define PEER_QUEUE     256 // messages of one client that wait on their way in or out
+#define PEER_QUEUE     256 // messages of one client that wait on their way in
 
 // --- Messages
 // -------------------------------------------------------------------------------------
@@ -148,9 +148,11 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
                                .seed = models_seed(service_name(service)),
                                .memory_max = models_memory(conf)};
     gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
+    // All requests may be answered at once.
+    const bus_queues_t queues = {.in = PEER_QUEUE, .out = REQUESTS_MAX};
     err_code_t code = start_threads(gateway, conf, err);
     if (code == ERR_OK)
-        code = bus_router_new_bounded(gateway->loop, gateway->endpoint, PEER_QUEUE, on_message,
+        code = bus_router_new_bounded(gateway->loop, gateway->endpoint, &queues, on_message,
                                       gateway, &gateway->router, err);
     if (code == ERR_OK)
         code = service_listen(service, gateway->router, conf->gateway_listen, err);

@@ -241,7 +241,8 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
     if (code == ERR_OK)
         code = background_new(studies->mailbox, &studies->background, err);
     if (code == ERR_OK)
-        code = bus_router_new_bounded(studies->loop, conf->studies, PEER_QUEUE, on_message, studies,
+        code = bus_router_new_bounded(studies->loop, conf->studies,
+                                      &(bus_queues_t){PEER_QUEUE, PEER_QUEUE}, on_message, studies,
                                       &studies->router, err);
     if (code == ERR_OK)
         code = service_listen(service, studies->router, conf->studies_listen, err);

@@ -227,6 +227,59 @@ static void requests_answers_and_errors(void **state) {
     assert_int_equal(strlen(server.key), 32); // a random idempotency key
 }
 
+// --- Answers all at once
+
+enum { BURST = 2000 };
+
+typedef struct {
+    bus_loop_t *loop;
+    bus_message_t to[BURST];
+    int count, answers;
+} burst_t;
+
+static void on_burst(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    burst_t *burst = arg;
+    burst->to[burst->count++] =
+        (bus_message_t){.peer = message->peer, .type = message->type, .id = message->id};
+    if (burst->count < BURST)
+        return;
+    for (int i = 0; i < BURST; i++)
+        bus_reply(socket, &burst->to[i], PROTO_ok, &(proto_ok_t){0});
+    bus_loop_stop(burst->loop);
+}
+
+static void on_burst_answer(void *arg, bus_socket_t *socket, const bus_message_t *message) {
+    burst_t *burst = arg;
+    (void)socket;
+    assert_int_equal(message->type, PROTO_ok);
+    burst->answers++;
+}
+
+// A queue of answers that has room for all requests loses none when they are answered at once.
+static void a_burst_of_answers_arrives(void **state) {
+    (void)state;
+    static burst_t burst;
+    char endpoint[64];
+    bus_socket_t *router, *dealer;
+    err_t err;
+    burst.loop = bus_loop_new();
+    snprintf(endpoint, sizeof endpoint, "ipc:///tmp/bus-burst-%d", (int)getpid());
+    assert_int_equal(bus_router_new_bounded(burst.loop, endpoint, &(bus_queues_t){16, BURST},
+                                            on_burst, &burst, &router, &err),
+                     ERR_OK);
+    assert_int_equal(bus_dealer_new(NULL, endpoint, NULL, NULL, &dealer, &err), ERR_OK);
+    for (uint64_t i = 1; i <= BURST; i++)
+        assert_int_equal(
+            bus_send(dealer, NULL, i, 0, PROTO_ping, &(proto_ping_t){0}, NULL, 0, &err), ERR_OK);
+    bus_loop_run(burst.loop);
+    while (burst.answers < BURST)
+        if (bus_receive(dealer, 60000, on_burst_answer, &burst, &err) != ERR_OK)
+            fail_msg("%d answers: %s", burst.answers, err.message);
+    bus_socket_destroy(&dealer);
+    bus_socket_destroy(&router);
+    bus_loop_destroy(&burst.loop);
+}
+
 static void clients_follow_the_leader(void **state) {
     (void)state;
     server_t leader = {0}, standby = {0};
@@ -335,6 +388,7 @@ int main(void) {
         cmocka_unit_test(loop_runs_timers_descriptors_and_deferred),
         cmocka_unit_test(deferred_calls_are_forgotten),
         cmocka_unit_test(requests_answers_and_errors),
+        cmocka_unit_test(a_burst_of_answers_arrives),
         cmocka_unit_test(clients_follow_the_leader),
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(endpoints_that_are_refused),
