@@ -221,17 +221,29 @@ INLINE void multiply_block(const wino_product_t *p, int tile, int block, int row
     }
 }
 
+// What is left of the tiles goes together: each time weights are read, they may come from far.
+INLINE void multiply_rest(const wino_product_t *p, int tile, int block, int vectors) {
+    switch (p->tiles - tile) {
+#define REST(rows)                                                                                 \
+    case rows:                                                                                     \
+        multiply_block(p, tile, block, rows, vectors);                                             \
+        break;
+        REST(1) REST(2) REST(3) REST(4) REST(5)
+#if LANES == 16
+        REST(6) REST(7) REST(8) REST(9) REST(10) REST(11)
+#endif
+#undef REST
+    default:
+        break;
+    }
+}
+
 INLINE void multiply_blocks(const wino_product_t *p, int block, int vectors) {
     int tile = 0;
     for (; tile + ROWS <= p->tiles; tile += ROWS) {
         multiply_block(p, tile, block, ROWS, vectors);
     }
-    for (; tile + 4 <= p->tiles; tile += 4) {
-        multiply_block(p, tile, block, 4, vectors);
-    }
-    for (; tile < p->tiles; tile++) {
-        multiply_block(p, tile, block, 1, vectors);
-    }
+    multiply_rest(p, tile, block, vectors);
 }
 
 static void wino_multiply(const wino_product_t *p, int from, int to) {
