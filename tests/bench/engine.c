@@ -249,6 +249,10 @@ static void weigh(bench_t *bench) {
     long with = rss_anon();
     runner_t runner;
     runner_open(bench, &(way_t){"", 1, 8, 1}, &runner);
+    runner.batch = 1;
+    predict(&runner, 0);
+    long one = rss_anon();
+    runner.batch = 8;
     predict(&runner, 0);
     double parameters = 0;
     for (int i = 0; i < nn_tensor_count(bench->nn); i++) {
@@ -256,12 +260,14 @@ static void weigh(bench_t *bench) {
     }
     if (bench->given.json) {
         printf("{\"choices\": \"%s\", \"parameters_kib\": %.0f, \"model_kib\": %ld, "
-               "\"thread_kib\": %ld, \"made_ms\": %.1f, \"ways\": [",
-               nn_choices(bench->nn), parameters * 4 / 1024, with - before, rss_anon() - with,
-               (built - begun) * 1e3);
+               "\"thread_kib\": %ld, \"thread_8_kib\": %ld, \"made_ms\": %.1f, \"ways\": [",
+               nn_choices(bench->nn), parameters * 4 / 1024, with - before, one - with,
+               rss_anon() - with, (built - begun) * 1e3);
     } else {
-        printf("%s\n%.0f KiB of parameters: %ld KiB of memory, %ld KiB more a thread\n",
-               nn_choices(bench->nn), parameters * 4 / 1024, with - before, rss_anon() - with);
+        printf("%s\n%.0f KiB of parameters: %ld KiB of memory, a thread %ld KiB more for one image "
+               "at a time, %ld for eight\n",
+               nn_choices(bench->nn), parameters * 4 / 1024, with - before, one - with,
+               rss_anon() - with);
     }
     runner_close(&runner);
 }

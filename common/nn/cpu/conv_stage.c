@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { KEPT_BYTES = 256 << 10 };
+
 static wino_t wino_of(const cpu_t *cpu, const stage_t *stage, int count) {
     return (wino_t){.kernels = cpu->kernels,
                     .threads = cpu->plan->threads,
@@ -111,15 +113,29 @@ err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, er
 
 // --- Prediction
 
+// Transformed weights that stay in the core's cache are kept, others made as they are needed.
+bool cpu_conv_keeps(const cpu_t *cpu, const stage_t *stage) {
+    wino_t wino = wino_of(cpu, stage, 1);
+    return wino_weight_count(&wino) * (int64_t)sizeof(float) <= KEPT_BYTES;
+}
+
 int64_t cpu_conv_infer_scratch(const cpu_t *cpu, const stage_t *stage, int count) {
     wino_t wino = wino_of(cpu, stage, count);
-    return stage->wino ? wino_forward_count(&wino) * (int64_t)sizeof(float) : 0;
+    int64_t floats = !stage->wino                 ? 0
+                     : cpu_conv_keeps(cpu, stage) ? wino_forward_count(&wino)
+                                                  : wino_infer_count(&wino);
+    return floats * (int64_t)sizeof(float);
+}
+
+int64_t cpu_conv_infer_weights(const cpu_t *cpu, const stage_t *stage) {
+    conv_shape_t shape = cpu_conv_shape(cpu, stage, 1, true);
+    bool transformed = stage->wino && cpu_conv_keeps(cpu, stage);
+    int64_t area = transformed ? 36 : shape.kernel * shape.kernel;
+    return shape.in * area * shape.out * (cpu->bf16 ? 2 : 4);
 }
 
 err_code_t cpu_conv_infer_make(cpu_t *cpu, stage_t *stage, int count, err_t *err) {
     if (stage->wino) {
-        size_t bytes = (size_t)cpu_conv_infer_scratch(cpu, stage, count);
-        cpu->infer_scratch = bytes > cpu->infer_scratch ? bytes : cpu->infer_scratch;
         return ERR_OK;
     }
     set_t *set;
@@ -131,8 +147,13 @@ err_code_t cpu_conv_infer_make(cpu_t *cpu, stage_t *stage, int count, err_t *err
 err_code_t cpu_conv_infer(cpu_t *cpu, stage_t *stage, int count, void *from, void *to, err_t *err) {
     if (stage->wino) {
         wino_t wino = wino_of(cpu, stage, count);
-        wino_forward(&wino, from, stage->infer_u, stage->folded_bias,
-                     stage->infer_relu ? 0 : -INFINITY, to, cpu->scratch);
+        float floor = stage->infer_relu ? 0 : -INFINITY;
+        if (stage->infer_u) {
+            wino_forward(&wino, from, stage->infer_u, stage->folded_bias, floor, to, cpu->scratch);
+        } else {
+            wino_infer(&wino, from, cpu_part(cpu, stage, NN_PARAM), stage->infer_scale,
+                       stage->folded_bias, floor, to, cpu->scratch);
+        }
         return ERR_OK;
     }
     set_t *set;
@@ -171,21 +192,25 @@ void cpu_conv_unfold(stage_t *stage) {
     memory_free(stage->folded);
     memory_free(stage->folded_data);
     memory_free(stage->infer_u);
+    memory_free(stage->infer_scale);
     memory_free(stage->folded_bias);
     stage->folded = NULL;
-    stage->folded_data = stage->infer_u = stage->folded_bias = NULL;
+    stage->folded_data = stage->infer_u = stage->infer_scale = stage->folded_bias = NULL;
 }
 
 static err_code_t open_folded(cpu_t *cpu, stage_t *stage, const conv_shape_t *shape, err_t *err) {
     err_code_t code = ERR_OK;
     stage->folded_bias = memory_new((uint64_t)shape->out * sizeof(float), err);
-    if (stage->wino) {
+    if (stage->wino && cpu_conv_keeps(cpu, stage)) {
         wino_t wino = wino_of(cpu, stage, 1);
         stage->infer_u = memory_new((uint64_t)wino_weight_count(&wino) * sizeof(float), err);
+    } else if (stage->wino) {
+        stage->infer_scale = memory_new((uint64_t)shape->out * sizeof(float), err);
     } else {
         code = open_plain(cpu, stage, shape, err);
     }
-    if (code == ERR_OK && (!stage->folded_bias || (stage->wino && !stage->infer_u))) {
+    bool made = !stage->wino || stage->infer_u || stage->infer_scale;
+    if (code == ERR_OK && (!stage->folded_bias || !made)) {
         code = ERR_NO_MEMORY;
     }
     if (code) {
@@ -197,6 +222,10 @@ static err_code_t open_folded(cpu_t *cpu, stage_t *stage, const conv_shape_t *sh
 // scale: one number an output.
 static err_code_t fold_weights(cpu_t *cpu, stage_t *stage, const conv_shape_t *shape,
                                const float *scale, err_t *err) {
+    if (stage->infer_scale) {
+        memcpy(stage->infer_scale, scale, (size_t)shape->out * sizeof *scale);
+        return ERR_OK;
+    }
     if (stage->wino) {
         wino_t wino = wino_of(cpu, stage, 1);
         wino_transform(&wino, cpu_part(cpu, stage, NN_PARAM), scale, false, stage->infer_u);

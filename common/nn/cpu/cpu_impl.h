@@ -68,11 +68,12 @@ typedef struct {
     weights_t *weights;   // conv: the master copy lies in the part NN_PARAM
     weights_t *folded;    // conv: with the normalisation behind it folded in, plain layout
     float *folded_data, *folded_bias;
-    bool wino;       // conv: Winograd's algorithm, ours, instead of oneDNN's operations
-    float *infer_u;  // wino: weights of prediction, folded and transformed
-    bool folds;      // conv: the chain behind it starts with a batch-norm
-    bool infer_relu; // conv: the chain's ReLU is done by the convolution
-    bool absorbed;   // chain: nothing is left of it in prediction
+    bool wino;          // conv: Winograd's algorithm, ours, instead of oneDNN's operations
+    float *infer_u;     // wino: weights of prediction, folded and transformed, if they are few
+    float *infer_scale; // wino: else the factors of the outputs that folding gives
+    bool folds;         // conv: the chain behind it starts with a batch-norm
+    bool infer_relu;    // conv: the chain's ReLU is done by the convolution
+    bool absorbed;      // chain: nothing is left of it in prediction
 } stage_t;
 
 typedef struct {
@@ -98,8 +99,10 @@ typedef struct {
     // operation behind it is for one size of a batch.
     int infer_batch, split;
     bool whole;
+    int laid_out;         // the number of samples for which the following is right
     int64_t infer_bytes;  // of activations in the workspace; scratch memory lies behind them
     size_t infer_scratch; // bytes
+    size_t onednn_scratch;
     nn_workspace_t own;
     void *bound; // the memory of the workspace that values[].infer point to
     bool shares; // only stream and sets are its own
@@ -174,7 +177,9 @@ err_code_t cpu_conv(cpu_t *cpu, set_t *set, stage_t *stage, conv_kind_t kind, er
 err_code_t cpu_conv_fold(cpu_t *cpu, stage_t *stage, err_t *err);
 void cpu_conv_unfold(stage_t *stage); // they are gone; nothing happens if there are none
 // With them, and the ReLU behind it if there is one. make: before, for that many samples; tells
-// infer_scratch.
+// onednn_scratch.
+bool cpu_conv_keeps(const cpu_t *cpu, const stage_t *stage); // Winograd's weights, transformed
+int64_t cpu_conv_infer_weights(const cpu_t *cpu, const stage_t *stage); // bytes that it reads
 int64_t cpu_conv_infer_scratch(const cpu_t *cpu, const stage_t *stage, int count); // bytes of ours
 err_code_t cpu_conv_infer_make(cpu_t *cpu, stage_t *stage, int count, err_t *err);
 err_code_t cpu_conv_infer(cpu_t *cpu, stage_t *stage, int count, void *from, void *to, err_t *err);
@@ -217,7 +222,7 @@ err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count, err
 
 // --- predict.c
 void cpu_infer_plan(cpu_t *cpu);
-int64_t cpu_infer_memory(const cpu_t *cpu); // bytes of packed weights and of the workspace
+int64_t cpu_infer_memory(cpu_t *cpu); // bytes of packed weights and of the workspace
 err_code_t cpu_predict(void *self, nn_workspace_t *workspace, const nn_sample_t *samples, int count,
                        err_t *err);
 err_code_t cpu_seal(void *self, err_t *err);

@@ -61,19 +61,20 @@ typedef struct {
     int64_t plane;                              // floats from one plane to the next
 } wino_image_t;
 
-// Of one plane. multiply: m[produced][tile] = Σ u·v. accumulate: the gradient of u from v and the
-// gradients u[produced][tile], into m.
+// Of one plane. multiply: m[produced][tile] = Σ u·v, or goes on with the sum in m. accumulate: the
+// gradient of u from v and the gradients u[produced][tile], into m.
 typedef struct {
     const float *v, *u;
     float *m;
     int tiles, pitch, in_blocks;
-    bool add; // accumulate: to what is there
+    bool add; // to what is there
 } wino_product_t;
 
 // w: [block of out][block of in][3][3][in][out].
 typedef struct {
     const float *w, *scale; // scale of the produced channels, or NULL
     int in_blocks, out_blocks;
+    int in_from, in_to; // wino_weights: blocks of read channels, to u's beginning
     int64_t plane;
 } wino_weights_t;
 
@@ -111,12 +112,13 @@ typedef struct {
                     float *v);
     void (*wino_gradient_in)(const wino_image_t *image, const float *y, int64_t first, int tiles,
                              int block, float *z);
+    // m: of the block.
     void (*wino_out)(const wino_image_t *image, const float *m, int64_t first, int tiles, int block,
                      const float *bias, float floor, float *y);
     // Blocks [from, to) of what is produced.
     void (*wino_multiply)(const wino_product_t *product, int from, int to);
     void (*wino_accumulate)(const wino_product_t *product, int from, int to);
-    // One block of what is produced.
+    // One block of what is produced. u of wino_weights: of the block.
     void (*wino_weights)(const wino_weights_t *weights, float *u, int block);
     void (*wino_weights_back)(const wino_weights_t *weights, float *u, int block);
     void (*wino_gradient_out)(const wino_weights_t *weights, const float *d, float *w, int block);

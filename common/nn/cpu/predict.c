@@ -11,22 +11,19 @@
 
 #include <stdlib.h>
 
-enum { ALIGN = 4096 };
+enum {
+    ALIGN = 4096,
+    MUCH = 2,
+};
 
 // --- Where activations lie
-
-static int64_t weight_bytes(const cpu_t *cpu, const stage_t *stage) {
-    conv_shape_t shape = cpu_conv_shape(cpu, stage, 1, true);
-    int64_t plain =
-        (int64_t)shape.in * shape.out * (stage->wino ? 36 : shape.kernel * shape.kernel);
-    return plain * (cpu->bf16 ? 2 : 4);
-}
 
 static int64_t sample_bytes(const values_t *values) {
     return values->sample * (int64_t)cpu_element(values);
 }
 
-// The first stage from which on weights are larger than an image's activations.
+// The first stage from which on weights are much larger than an image's activations: below that,
+// what a batch saves on weights it loses on activations.
 static int find_split(const cpu_t *cpu) {
     int split = cpu->stage_count;
     for (int i = cpu->stage_count - 1; i >= 0; i--) {
@@ -35,7 +32,8 @@ static int find_split(const cpu_t *cpu) {
         if (stage->kind == STAGE_FLATTEN) {
             split = i;
         } else if (stage->kind == STAGE_CONV) {
-            if (weight_bytes(cpu, stage) < sample_bytes(in) + sample_bytes(out)) {
+            int64_t activations = sample_bytes(in) + sample_bytes(out);
+            if (cpu_conv_infer_weights(cpu, stage) < MUCH * activations) {
                 break;
             }
             split = i;
@@ -67,9 +65,7 @@ static int64_t place_values(cpu_t *cpu, int from, int to, int samples, int64_t a
 void cpu_infer_plan(cpu_t *cpu) {
     bool alone = cpu->plan->threads == 1 && cpu->infer_batch > 1;
     cpu->split = alone && !cpu->plan->training ? find_split(cpu) : 0;
-    cpu->infer_bytes = place_values(cpu, 0, cpu->split, 1, 0);
-    cpu->infer_bytes =
-        place_values(cpu, cpu->split, cpu->stage_count + 1, cpu->infer_batch, cpu->infer_bytes);
+    cpu->laid_out = 0;
     cpu->whole = true;
     for (int i = cpu->split; i < cpu->stage_count; i++) {
         const stage_t *stage = &cpu->stages[i];
@@ -77,17 +73,42 @@ void cpu_infer_plan(cpu_t *cpu) {
     }
 }
 
-int64_t cpu_infer_memory(const cpu_t *cpu) {
-    int64_t weights = 0, scratch = 0;
+// Scratch memory of our own convolutions for count samples.
+static int64_t scratch_bytes(const cpu_t *cpu, int count) {
+    int64_t most = 0;
     for (int i = 0; i < cpu->stage_count; i++) {
         const stage_t *stage = &cpu->stages[i];
         if (stage->kind == STAGE_CONV) {
-            int64_t own = cpu_conv_infer_scratch(cpu, stage, i < cpu->split ? 1 : cpu->infer_batch);
-            scratch = own > scratch ? own : scratch;
-            weights += weight_bytes(cpu, stage);
+            int64_t own = cpu_conv_infer_scratch(cpu, stage, i < cpu->split ? 1 : count);
+            most = own > most ? own : most;
         }
     }
-    return weights + cpu->infer_bytes + scratch;
+    return most;
+}
+
+// Where everything lies for count samples; returns the bytes of the activations.
+static int64_t lay_out(cpu_t *cpu, int count) {
+    int64_t early = place_values(cpu, 0, cpu->split, 1, 0);
+    return place_values(cpu, cpu->split, cpu->stage_count + 1, count, early);
+}
+
+int64_t cpu_infer_memory(cpu_t *cpu) {
+    int64_t weights = 0;
+    for (int i = 0; i < cpu->stage_count; i++) {
+        const stage_t *stage = &cpu->stages[i];
+        weights += stage->kind == STAGE_CONV && (!stage->wino || cpu_conv_keeps(cpu, stage))
+                       ? cpu_conv_infer_weights(cpu, stage)
+                       : 0;
+    }
+    return weights + lay_out(cpu, cpu->infer_batch) + scratch_bytes(cpu, cpu->infer_batch);
+}
+
+static void lay_out_for(cpu_t *cpu, int count) {
+    int64_t own = scratch_bytes(cpu, count);
+    cpu->infer_bytes = lay_out(cpu, count);
+    cpu->infer_scratch = (size_t)own > cpu->onednn_scratch ? (size_t)own : cpu->onednn_scratch;
+    cpu->laid_out = count;
+    cpu->bound = NULL;
 }
 
 // The workspace is large enough, and values and scratch lie in it.
@@ -107,11 +128,11 @@ static err_code_t bind(cpu_t *cpu, nn_workspace_t *workspace, err_t *err) {
     }
     if (cpu->bound != workspace->memory) {
         cpu->bound = workspace->memory;
+        cpu->scratch = (char *)cpu->bound + cpu->infer_bytes;
         for (int i = 0; i <= cpu->stage_count; i++) {
             cpu->values[i].infer = (char *)cpu->bound + cpu->values[i].place;
         }
     }
-    cpu->scratch = (char *)cpu->bound + cpu->infer_bytes;
     return ERR_OK;
 }
 
@@ -196,10 +217,16 @@ static err_code_t predict_early(cpu_t *cpu, const nn_sample_t *samples, int coun
 
 static err_code_t predict_some(cpu_t *cpu, nn_workspace_t *workspace, const nn_sample_t *samples,
                                int count, err_t *err) {
-    err_code_t code = prepare(cpu, count, err);
-    if (!code) {
-        code = bind(cpu, workspace, err);
+    err_code_t code = ERR_OK;
+    if (cpu->laid_out != count) {
+        code = prepare(cpu, count, err);
+        lay_out_for(cpu, count);
     }
+    if (code) {
+        cpu->laid_out = 0;
+        return code;
+    }
+    code = bind(cpu, workspace, err);
     if (!code && cpu->split > 0) {
         code = predict_early(cpu, samples, count, err);
     } else if (!code) {
@@ -255,7 +282,6 @@ err_code_t cpu_seal(void *self, err_t *err) {
     cpu_sets_close(cpu);
     memory_free(cpu->own.memory);
     cpu->own = (nn_workspace_t){0};
-    cpu->bound = NULL;
     return code ? code : cpu_state_seal(cpu, err);
 }
 
@@ -283,7 +309,7 @@ err_code_t cpu_share(void *self, const nn_plan_t *plan, void **shared, err_t *er
     cpu->shares = true;
     cpu->plan = plan;
     cpu->scratch = NULL;
-    cpu->infer_scratch = 0;
+    cpu->onednn_scratch = 0;
     cpu->infer_batch = cpu_infer_batch(plan);
     cpu_infer_plan(cpu);
     int before = parallel_set_threads(plan->threads);

@@ -93,7 +93,7 @@ static err_code_t make(cpu_t *cpu, int count, stage_t *stage, conv_kind_t kind, 
     err_code_t code = conv_op_new(&cpu->device, &shape, kind,
                                   kind == CONV_WEIGHTS ? &stage->weights->desc : NULL, op, err);
     if (!code && kind == CONV_INFER) {
-        cpu->infer_scratch = op->scratch > cpu->infer_scratch ? op->scratch : cpu->infer_scratch;
+        cpu->onednn_scratch = op->scratch > cpu->onednn_scratch ? op->scratch : cpu->onednn_scratch;
     } else if (!code) {
         code = cpu_scratch(cpu, op->scratch, err);
     }

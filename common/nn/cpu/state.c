@@ -222,10 +222,20 @@ void cpu_state_close(cpu_t *cpu) {
     memory_free(cpu->own.memory);
 }
 
+// Floats of the stage's slice that predictions read.
+static int64_t read_count(const stage_t *stage) {
+    bool folded = stage->kind == STAGE_CONV && !stage->infer_scale;
+    return folded ? 0 : stage->count;
+}
+
 err_code_t cpu_state_seal(cpu_t *cpu, err_t *err) {
     int64_t count = 0;
     for (int i = 0; i < cpu->stage_count; i++) {
-        count += cpu->stages[i].kind == STAGE_CONV ? 0 : cpu->stages[i].count;
+        close_master(&cpu->stages[i]);
+        count += read_count(&cpu->stages[i]);
+    }
+    if (count >= cpu->part_count - cpu->part_count / 8) {
+        return ERR_OK; // little would be gained
     }
     float *kept = memory_new((uint64_t)count * sizeof *kept, err);
     if (!kept) {
@@ -234,10 +244,7 @@ err_code_t cpu_state_seal(cpu_t *cpu, err_t *err) {
     count = 0;
     for (int i = 0; i < cpu->stage_count; i++) {
         stage_t *stage = &cpu->stages[i];
-        if (stage->kind == STAGE_CONV) {
-            close_master(stage);
-            stage->count = 0;
-        }
+        stage->count = read_count(stage);
         memcpy(kept + count, cpu_part(cpu, stage, NN_PARAM), (size_t)stage->count * sizeof *kept);
         stage->slice = count;
         count += stage->count;

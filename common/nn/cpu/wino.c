@@ -13,6 +13,9 @@ enum {
     GROUP_LEAST = 24,
     GROUP_MOST = 144,
     GRADIENT_GROUP = 144,
+    // Blocks of read and produced channels of which wino_infer transforms weights together.
+    PART_IN = 4,
+    PART_OUT = 2,
 };
 
 typedef struct {
@@ -28,6 +31,9 @@ typedef struct {
     int64_t first;
     int count, parts;
     bool add;
+    // wino_infer
+    const float *w, *scale;
+    int64_t part_plane;
 } work_t;
 
 bool wino_pays(const conv_shape_t *shape) {
@@ -124,6 +130,7 @@ static transform_t transform_of(const wino_t *wino) {
     return (transform_t){.kernels = wino->kernels,
                          .weights = {.in_blocks = wino->shape.in / lanes,
                                      .out_blocks = wino->shape.out / lanes,
+                                     .in_to = wino->shape.in / lanes,
                                      .plane = weight_plane(wino)}};
 }
 
@@ -133,7 +140,9 @@ static void transform_block(void *arg, int64_t item, int thread) {
     if (t->back) {
         t->kernels->wino_weights_back(&t->weights, t->u, (int)item);
     } else {
-        t->kernels->wino_weights(&t->weights, t->u, (int)item);
+        int64_t square = (int64_t)t->kernels->lanes * t->kernels->lanes;
+        t->kernels->wino_weights(&t->weights, t->u + item * t->weights.in_blocks * square,
+                                 (int)item);
     }
 }
 
@@ -169,6 +178,10 @@ static void multiply_plane(const work_t *work, int plane, int tiles, const float
                                  from, to);
 }
 
+static const float *block_of(const work_t *work, const float *m, int block) {
+    return m + (int64_t)block * work->out.pitch * work->kernels->lanes;
+}
+
 static void fused_group(void *arg, int64_t item, int thread) {
     const work_t *work = arg;
     int64_t first = item * work->group;
@@ -181,8 +194,8 @@ static void fused_group(void *arg, int64_t item, int thread) {
         multiply_plane(work, plane, count, v, m, 0, work->out.blocks);
     }
     for (int block = 0; block < work->out.blocks; block++) {
-        work->kernels->wino_out(&work->out, m, first, count, block, work->bias, work->floor,
-                                work->y);
+        work->kernels->wino_out(&work->out, block_of(work, m, block), first, count, block,
+                                work->bias, work->floor, work->y);
     }
 }
 
@@ -203,8 +216,8 @@ static void multiply_part(void *arg, int64_t item, int thread) {
 static void out_block(void *arg, int64_t item, int thread) {
     (void)thread;
     const work_t *work = arg;
-    work->kernels->wino_out(&work->out, work->m, work->first, work->count, (int)item, work->bias,
-                            work->floor, work->y);
+    work->kernels->wino_out(&work->out, block_of(work, work->m, (int)item), work->first,
+                            work->count, (int)item, work->bias, work->floor, work->y);
 }
 
 static void run(const wino_t *wino, work_t *work, int in, int out, float *scratch) {
@@ -239,6 +252,91 @@ void wino_forward(const wino_t *wino, const float *x, const float *u, const floa
 void wino_data(const wino_t *wino, const float *y, const float *u, float *x, float *scratch) {
     work_t work = {.x = y, .u = u, .floor = -INFINITY, .y = x};
     run(wino, &work, wino->shape.out, wino->shape.in, scratch);
+}
+
+// --- Prediction
+
+// A thread's room: transformed weights of a part, and the sums of its produced channels.
+static int64_t part_plane(const wino_t *wino) {
+    int lanes = wino->kernels->lanes;
+    return (int64_t)PART_IN * PART_OUT * lanes * lanes + lanes;
+}
+
+static int64_t sum_plane(const wino_t *wino) {
+    return (tile_count(wino) * PART_OUT + 1) * wino->kernels->lanes;
+}
+
+int64_t wino_infer_count(const wino_t *wino) {
+    if (is_fused(wino)) {
+        return wino_weight_count(wino) + wino_forward_count(wino);
+    }
+    wino_image_t in = image_of(wino, wino->shape.in, tile_count(wino));
+    return PLANES * (in.plane + wino->threads * (part_plane(wino) + sum_plane(wino)));
+}
+
+// Of PART_OUT blocks of produced channels all tiles, from transformed patches to the output.
+static void infer_part(void *arg, int64_t item, int thread) {
+    const work_t *work = arg;
+    const kernels_t *kernels = work->kernels;
+    int lanes = kernels->lanes, from = (int)item * PART_OUT;
+    int to = (int)least(from + PART_OUT, work->out.blocks);
+    int64_t square = (int64_t)lanes * lanes, in_blocks = work->in.blocks;
+    float *u = work->m + thread * work->room, *m = u + PLANES * work->part_plane;
+    for (int in = 0; in < in_blocks; in += PART_IN) {
+        int end = (int)least(in + PART_IN, in_blocks);
+        wino_weights_t weights = {.w = work->w,
+                                  .scale = work->scale,
+                                  .in_blocks = (int)in_blocks,
+                                  .in_from = in,
+                                  .in_to = end,
+                                  .plane = work->part_plane};
+        for (int block = from; block < to; block++) {
+            kernels->wino_weights(&weights, u + (block - from) * (end - in) * square, block);
+        }
+        for (int plane = 0; plane < PLANES; plane++) {
+            const float *v = work->v + plane * work->in.plane;
+            kernels->wino_multiply(&(wino_product_t){.v = v + (int64_t)in * work->in.pitch * lanes,
+                                                     .u = u + plane * work->part_plane,
+                                                     .m = m + plane * work->out.plane,
+                                                     .tiles = work->count,
+                                                     .pitch = work->in.pitch,
+                                                     .in_blocks = end - in,
+                                                     .add = in > 0},
+                                   0, to - from);
+        }
+    }
+    for (int block = from; block < to; block++) {
+        kernels->wino_out(&work->out, block_of(work, m, block - from), 0, work->count, block,
+                          work->bias, work->floor, work->y);
+    }
+}
+
+void wino_infer(const wino_t *wino, const float *x, const float *w, const float *scale,
+                const float *bias, float floor, float *y, float *scratch) {
+    if (is_fused(wino)) { // each group of tiles needs all weights
+        wino_transform(wino, w, scale, false, scratch);
+        wino_forward(wino, x, scratch, bias, floor, y, scratch + wino_weight_count(wino));
+        return;
+    }
+    work_t work = {.kernels = wino->kernels,
+                   .threads = wino->threads,
+                   .x = x,
+                   .w = w,
+                   .scale = scale,
+                   .bias = bias,
+                   .floor = floor,
+                   .y = y,
+                   .v = scratch};
+    work.tiles = tile_count(wino);
+    work.count = (int)work.tiles;
+    work.in = image_of(wino, wino->shape.in, work.tiles);
+    work.out = image_of(wino, wino->shape.out, work.tiles);
+    work.out.plane = sum_plane(wino);
+    work.part_plane = part_plane(wino);
+    work.room = PLANES * (work.part_plane + work.out.plane);
+    work.m = scratch + PLANES * work.in.plane;
+    parallel_for(work.threads, work.in.blocks, in_block, &work);
+    parallel_for(work.threads, (work.out.blocks + PART_OUT - 1) / PART_OUT, infer_part, &work);
 }
 
 // --- Weight gradient

@@ -24,6 +24,13 @@ int64_t wino_forward_count(const wino_t *wino);
 // outputs, or NULL. back: for wino_data.
 void wino_transform(const wino_t *wino, const float *w, const float *scale, bool back, float *u);
 
+// Prediction, from weights w as in wino_transform: transformed as they are needed, a part at a time
+// that stays in the core's cache, which costs less than to read them, four times as large, from
+// memory. Gives the bits of wino_transform and wino_forward.
+int64_t wino_infer_count(const wino_t *wino); // floats of scratch memory
+void wino_infer(const wino_t *wino, const float *x, const float *w, const float *scale,
+                const float *bias, float floor, float *y, float *scratch);
+
 // y = max(x ∗ u + bias, floor).
 void wino_forward(const wino_t *wino, const float *x, const float *u, const float *bias,
                   float floor, float *y, float *scratch);

@@ -167,7 +167,7 @@ static void wino_gradient_in(const wino_image_t *image, const float *y, int64_t 
 static void wino_out(const wino_image_t *image, const float *m, int64_t first, int tiles, int block,
                      const float *bias, float floor, float *y) {
     tile_t tile = tile_at(image, first);
-    const float *from = m + (int64_t)block * image->pitch * LANES;
+    const float *from = m;
     vf offset = bias ? load(bias + (int64_t)block * LANES) : (vf){0}, least = spread(floor);
     for (int t = 0; t < tiles; t++, from += LANES, tile_next(image, &tile)) {
         vf rows[OUT * POINTS], w[POINTS], out[OUT];
@@ -198,7 +198,15 @@ static void wino_out(const wino_image_t *image, const float *m, int64_t first, i
 INLINE void multiply_block(const wino_product_t *p, int tile, int block, int rows, int vectors) {
     const float *u0 = p->u + (int64_t)block * p->in_blocks * LANES * LANES;
     const float *u1 = u0 + (int64_t)(vectors - 1) * p->in_blocks * LANES * LANES;
+    float *m = p->m + ((int64_t)block * p->pitch + tile) * LANES;
+    float *next = m + (int64_t)p->pitch * LANES;
     vf sum[ROWS][2] = {{{0}}};
+    for (int r = 0; p->add && r < rows; r++) {
+        sum[r][0] = load(m + r * LANES);
+        if (vectors == 2) {
+            sum[r][1] = load(next + r * LANES);
+        }
+    }
     for (int b = 0; b < p->in_blocks; b++) {
         const float *v = p->v + ((int64_t)b * p->pitch + tile) * LANES;
         for (int k = 0; k < LANES; k++, u0 += LANES, u1 += LANES) {
@@ -212,11 +220,10 @@ INLINE void multiply_block(const wino_product_t *p, int tile, int block, int row
             }
         }
     }
-    float *m = p->m + ((int64_t)block * p->pitch + tile) * LANES;
     for (int r = 0; r < rows; r++) {
         store(m + r * LANES, sum[r][0]);
         if (vectors == 2) {
-            store(m + ((int64_t)p->pitch + r) * LANES, sum[r][1]);
+            store(next + r * LANES, sum[r][1]);
         }
     }
 }
@@ -228,13 +235,16 @@ INLINE void multiply_rest(const wino_product_t *p, int tile, int block, int vect
     case rows:                                                                                     \
         multiply_block(p, tile, block, rows, vectors);                                             \
         break;
-        REST(1) REST(2) REST(3) REST(4) REST(5)
+        REST(1)
+        REST(2)
+        REST(3)
+        REST(4)
+        REST(5)
 #if LANES == 16
-        REST(6) REST(7) REST(8) REST(9) REST(10) REST(11)
+            REST(6) REST(7) REST(8) REST(9) REST(10) REST(11)
 #endif
 #undef REST
-    default:
-        break;
+                default : break;
     }
 }
 
@@ -312,9 +322,9 @@ INLINE void spread_weights(const vf *g, float *u, int64_t plane) {
 static void wino_weights(const wino_weights_t *p, float *u, int block) {
     enum { AREA = TAPS * TAPS, SQUARE = LANES * LANES };
     vf scale = p->scale ? load(p->scale + (int64_t)block * LANES) : spread(1);
-    for (int in_block = 0; in_block < p->in_blocks; in_block++) {
+    for (int in_block = p->in_from; in_block < p->in_to; in_block++) {
         const float *w = p->w + ((int64_t)block * p->in_blocks + in_block) * AREA * SQUARE;
-        float *to = u + ((int64_t)block * p->in_blocks + in_block) * SQUARE;
+        float *to = u + (int64_t)(in_block - p->in_from) * SQUARE;
         for (int i = 0; i < LANES; i++, to += LANES) {
             vf g[AREA];
             for (int k = 0; k < AREA; k++) {
