@@ -13,7 +13,7 @@
 
 enum {
     ALIGN = 4096,
-    MUCH = 2,
+    MUCH = 4,
 };
 
 // --- Where activations lie

@@ -13,9 +13,12 @@ enum {
     GROUP_LEAST = 24,
     GROUP_MOST = 144,
     GRADIENT_GROUP = 144,
-    // Blocks of read and produced channels of which wino_infer transforms weights together.
+    // Blocks of read and produced channels of which wino_infer transforms weights together, and the
+    // tiles that they are for. Few weights are transformed once for all tiles.
     PART_IN = 4,
     PART_OUT = 2,
+    PART_TILES = 72,
+    FEW_WEIGHTS = 128 * 128,
 };
 
 typedef struct {
@@ -262,19 +265,30 @@ static int64_t part_plane(const wino_t *wino) {
     return (int64_t)PART_IN * PART_OUT * lanes * lanes + lanes;
 }
 
+// All in as few equal parts as can be.
+static int64_t part_tiles(const wino_t *wino) {
+    int64_t tiles = tile_count(wino), parts = (tiles + PART_TILES - 1) / PART_TILES;
+    return (tiles + parts - 1) / parts;
+}
+
 static int64_t sum_plane(const wino_t *wino) {
-    return (tile_count(wino) * PART_OUT + 1) * wino->kernels->lanes;
+    return (part_tiles(wino) * PART_OUT + 1) * wino->kernels->lanes;
+}
+
+static bool transforms_once(const wino_t *wino) {
+    return is_fused(wino) && (int64_t)wino->shape.in * wino->shape.out <= FEW_WEIGHTS;
 }
 
 int64_t wino_infer_count(const wino_t *wino) {
-    if (is_fused(wino)) {
+    if (transforms_once(wino)) {
         return wino_weight_count(wino) + wino_forward_count(wino);
     }
-    wino_image_t in = image_of(wino, wino->shape.in, tile_count(wino));
+    wino_image_t in = image_of(wino, wino->shape.in, part_tiles(wino));
     return PLANES * (in.plane + wino->threads * (part_plane(wino) + sum_plane(wino)));
 }
 
-// Of PART_OUT blocks of produced channels all tiles, from transformed patches to the output.
+// Of PART_OUT blocks of produced channels the tiles at hand, from transformed patches to the
+// output.
 static void infer_part(void *arg, int64_t item, int thread) {
     const work_t *work = arg;
     const kernels_t *kernels = work->kernels;
@@ -306,14 +320,14 @@ static void infer_part(void *arg, int64_t item, int thread) {
         }
     }
     for (int block = from; block < to; block++) {
-        kernels->wino_out(&work->out, block_of(work, m, block - from), 0, work->count, block,
-                          work->bias, work->floor, work->y);
+        kernels->wino_out(&work->out, block_of(work, m, block - from), work->first, work->count,
+                          block, work->bias, work->floor, work->y);
     }
 }
 
 void wino_infer(const wino_t *wino, const float *x, const float *w, const float *scale,
                 const float *bias, float floor, float *y, float *scratch) {
-    if (is_fused(wino)) { // each group of tiles needs all weights
+    if (transforms_once(wino)) {
         wino_transform(wino, w, scale, false, scratch);
         wino_forward(wino, x, scratch, bias, floor, y, scratch + wino_weight_count(wino));
         return;
@@ -327,16 +341,19 @@ void wino_infer(const wino_t *wino, const float *x, const float *w, const float 
                    .floor = floor,
                    .y = y,
                    .v = scratch};
+    int64_t group = part_tiles(wino);
     work.tiles = tile_count(wino);
-    work.count = (int)work.tiles;
-    work.in = image_of(wino, wino->shape.in, work.tiles);
-    work.out = image_of(wino, wino->shape.out, work.tiles);
+    work.in = image_of(wino, wino->shape.in, group);
+    work.out = image_of(wino, wino->shape.out, group);
     work.out.plane = sum_plane(wino);
     work.part_plane = part_plane(wino);
     work.room = PLANES * (work.part_plane + work.out.plane);
     work.m = scratch + PLANES * work.in.plane;
-    parallel_for(work.threads, work.in.blocks, in_block, &work);
-    parallel_for(work.threads, (work.out.blocks + PART_OUT - 1) / PART_OUT, infer_part, &work);
+    for (; work.first < work.tiles; work.first += group) {
+        work.count = (int)least(group, work.tiles - work.first);
+        parallel_for(work.threads, work.in.blocks, in_block, &work);
+        parallel_for(work.threads, (work.out.blocks + PART_OUT - 1) / PART_OUT, infer_part, &work);
+    }
 }
 
 // --- Weight gradient
