@@ -228,25 +228,28 @@ INLINE void multiply_block(const wino_product_t *p, int tile, int block, int row
     }
 }
 
-// What is left of the tiles goes together: each time weights are read, they may come from far.
-INLINE void multiply_rest(const wino_product_t *p, int tile, int block, int vectors) {
-    switch (p->tiles - tile) {
+// What is left of the tiles goes together: each time weights are read, they may come from far. The
+// number must be known when this is compiled, for the sums to stay in registers.
 #define REST(rows)                                                                                 \
-    case rows:                                                                                     \
+    if (p->tiles - tile == (rows)) {                                                               \
         multiply_block(p, tile, block, rows, vectors);                                             \
-        break;
-        REST(1)
-        REST(2)
-        REST(3)
-        REST(4)
-        REST(5)
-#if LANES == 16
-            REST(6) REST(7) REST(8) REST(9) REST(10) REST(11)
-#endif
-#undef REST
-                default : break;
     }
+INLINE void multiply_rest(const wino_product_t *p, int tile, int block, int vectors) {
+    REST(1)
+    REST(2)
+    REST(3)
+    REST(4)
+    REST(5)
+#if LANES == 16
+    REST(6)
+    REST(7)
+    REST(8)
+    REST(9)
+    REST(10)
+    REST(11)
+#endif
 }
+#undef REST
 
 INLINE void multiply_blocks(const wino_product_t *p, int block, int vectors) {
     int tile = 0;
