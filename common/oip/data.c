@@ -1,6 +1,5 @@
 #include "data_impl.h"
 
-#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -34,16 +33,15 @@ static void make_locale(void) {
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
-static bool read_float(span_t number, float *out) {
+locale_t data_locale(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    char text[64];
-    size_t size = (size_t)(number.end - number.at);
-    if (size >= sizeof text)
-        return false;
-    memcpy(text, number.at, size);
-    text[size] = 0;
     pthread_once(&once, make_locale);
-    *out = strtof_l(text, NULL, c_locale);
+    return c_locale;
+}
+
+// In place: something that belongs to no number always stands behind one.
+static bool read_float(span_t number, float *out) {
+    *out = strtof_l(number.at, NULL, data_locale());
     return isfinite(*out);
 }
 
@@ -83,23 +81,26 @@ err_code_t data_check_finite(const void *floats, size_t count, err_t *err) {
 // ----------------------------------------------------------------------------------------
 
 static int sextet(char c) {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(letters, c) : NULL;
-    return at ? (int)(at - letters) : -1;
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
 }
 
 // Bytes, or SIZE_MAX: it is no base64 (RFC 4648, with its padding, without line breaks).
-static size_t read_base64(const char *at, size_t size, char *out) {
+static size_t read_base64(span_t text, char *out) {
+    char four[4];
     size_t used = 0;
-    if (size % 4 != 0)
-        return SIZE_MAX;
-    for (size_t i = 0; i < size; i += 4) {
-        bool last = i + 4 == size;
-        int pads = last ? (at[i + 3] == '=') + (at[i + 3] == '=' && at[i + 2] == '=') : 0;
+    int pads = 0;
+    while (scan_four(&text, four)) {
         uint32_t word = 0;
+        if (pads > 0)
+            return SIZE_MAX; // something stands behind the padding
+        pads = (four[3] == '=') + (four[3] == '=' && four[2] == '=');
         for (int k = 0; k < 4 - pads; k++) {
-            int six = sextet(at[i + (size_t)k]);
+            int six = sextet(four[k]);
             if (six < 0)
                 return SIZE_MAX;
             word |= (uint32_t)six << (18 - 6 * k);
@@ -107,7 +108,7 @@ static size_t read_base64(const char *at, size_t size, char *out) {
         for (int k = 0; k < 3 - pads; k++)
             out[used++] = (char)(word >> (16 - 8 * k));
     }
-    return used;
+    return text.at == text.end ? used : SIZE_MAX;
 }
 
 size_t data_strings_size(span_t data) {
@@ -119,10 +120,8 @@ err_code_t data_strings(span_t data, size_t count, oip_file_t *files, char *room
     size_t index = 0;
     while (scan_element(&data, &element)) {
         if (index < count) {
-            size_t size =
-                scan_kind(element) == '"'
-                    ? read_base64(element.at + 1, (size_t)(element.end - element.at) - 2, room)
-                    : SIZE_MAX;
+            span_t text = {element.at + 1, element.end - 1}; // without its quotes
+            size_t size = scan_kind(element) == '"' ? read_base64(text, room) : SIZE_MAX;
             if (size == SIZE_MAX) {
                 err_set(err, ERR_INVALID, "image: data[%zu] is no base64 string", index);
                 return err_remedy(err, "give each file's bytes as base64, or as binary data");

@@ -6,6 +6,10 @@
 
 #include "scan_impl.h"
 
+#include <locale.h>
+
+// That of JSON, whatever the program's is.
+locale_t data_locale(void);
 // From JSON: count numbers as UINT8 or float, or count base64 strings.
 err_code_t data_numbers(span_t data, bool is_float, size_t count, void *out, err_t *err);
 err_code_t data_strings(span_t data, size_t count, oip_file_t *files, char *room, err_t *err);

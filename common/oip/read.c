@@ -167,15 +167,20 @@ static err_code_t read_pixels(reader_t *reader, const input_t *input, int64_t bi
 static err_code_t read_images(reader_t *reader, const input_t *input, int64_t binary, err_t *err) {
     oip_request_t *request = reader->request;
     size_t count = (size_t)request->shape[0];
-    err_code_t code = take(reader, count * sizeof *request->files, 0, err);
+    const char *bytes = NULL;
+    err_code_t code = binary < 0 ? ERR_OK : take_binary(reader, binary, &bytes, err);
+    if (code)
+        return code;
+    // An element takes 4 bytes, or "" and a comma, at least: what cannot be there is not allocated.
+    if (count > (bytes ? (size_t)binary / 4 : (size_t)(input->data.end - input->data.at) / 3))
+        return invalid(err, "image has fewer elements than its shape tells",
+                       "give one for each file");
+    code = take(reader, count * sizeof *request->files, 0, err);
     request->files = request->owned[0];
     if (code)
         return code;
-    if (binary >= 0) {
-        const char *bytes;
-        code = take_binary(reader, binary, &bytes, err);
-        return code ? code : data_files(bytes, (size_t)binary, count, request->files, err);
-    }
+    if (bytes)
+        return data_files(bytes, (size_t)binary, count, request->files, err);
     code = take(reader, data_strings_size(input->data), 1, err);
     return code ? code : data_strings(input->data, count, request->files, request->owned[1], err);
 }

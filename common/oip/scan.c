@@ -172,8 +172,9 @@ char scan_kind(span_t span) {
 }
 
 static const char *end_of(const char *at, const char *end) {
-    const char *wrong;
-    return value(at, end, &wrong);
+    const char *wrong, *behind = value(at, end, &wrong);
+    ERR_ASSERT(behind);
+    return behind;
 }
 
 // To the next member or element; NULL at the end.
@@ -297,6 +298,23 @@ bool scan_text(span_t span, char *out, size_t room) {
         used += size;
     }
     out[used] = 0;
+    return true;
+}
+
+bool scan_four(span_t *text, char out[4]) {
+    const char *at = text->at;
+    for (int i = 0; i < 4; i++) {
+        char piece[4];
+        if (at == text->end)
+            return false;
+        out[i] = *at++;
+        if (out[i] != '\\')
+            continue;
+        if (unescape(&at, text->end, piece) != 1)
+            return false;
+        out[i] = piece[0];
+    }
+    text->at = at;
     return true;
 }
 

@@ -30,7 +30,10 @@ bool scan_element(span_t *rest, span_t *value);
 // or does not fit.
 bool scan_text(span_t value, char *out, size_t room);
 bool scan_is(span_t value, const char *text); // a string of just that text
-bool scan_int(span_t value, int64_t *out);    // a number without fraction or exponent, in range
+// The next four characters inside a string, of which text is the rest, escapes undone (many writers
+// of JSON escape + and /). False: there are fewer, or one is not ASCII; text is then left alone.
+bool scan_four(span_t *text, char out[4]);
+bool scan_int(span_t value, int64_t *out); // a number without fraction or exponent, in range
 bool scan_bool(span_t value, bool *out);
 
 // Every number of an array, its arrays inside opened, in order. At the first element that is

@@ -1,4 +1,4 @@
-#include "oip/oip.h"
+#include "data_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,6 +106,7 @@ static void put_output(const oip_output_t *output, const oip_answer_t *answer, b
 
 void oip_write(const oip_request_t *request, const oip_answer_t *answer, buf_t *out,
                int64_t *json_size) {
+    locale_t before = uselocale(data_locale());
     size_t begin = out->size;
     buf_t binary;
     buf_init(&binary, out->ceiling);
@@ -128,4 +129,5 @@ void oip_write(const oip_request_t *request, const oip_answer_t *answer, buf_t *
     buf_append(out, binary.data, binary.size);
     out->failed = out->failed || binary.failed;
     buf_release(&binary);
+    uselocale(before);
 }
