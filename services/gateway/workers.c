@@ -55,16 +55,24 @@ static void give_reason(image_t *image, const err_t *err) {
     *image->err = *err;
 }
 
-// --- Waking; the lock is held
-// -------------------------------------------------------------------------
+// --- Waking
+// -------------------------------------------------------------------------------------------
+
+// Who is to be woken, chosen while the lock is held and woken when it is free: a thread that is
+// woken before runs into the lock and has to wait again.
+typedef struct {
+    lane_t *lanes[ENGINE_LANES_MAX];
+    size_t lane_count;
+    bool decoder;
+} wakes_t;
 
 // The first idle one: the fewer threads take turns, the warmer their caches.
-static void wake_lane(workers_t *workers) {
+static void wake_lane(workers_t *workers, wakes_t *wakes) {
     for (size_t i = 0; i < workers->lane_count; i++) {
         lane_t *lane = &workers->lanes[i];
         if (lane->idle) {
             lane->idle = false;
-            pthread_cond_signal(&lane->wake);
+            wakes->lanes[wakes->lane_count++] = lane;
             return;
         }
     }
@@ -74,8 +82,16 @@ static bool may_decode(const workers_t *workers) {
     return decode_may_start(workers->lane_count, workers->computing, workers->decoding);
 }
 
-static void wake_decoder(workers_t *workers) {
-    if (may_decode(workers) && (workers->decode.images.count > 0 || workers->decode.large.first))
+static void wake_decoder(const workers_t *workers, wakes_t *wakes) {
+    wakes->decoder =
+        may_decode(workers) && (workers->decode.images.count > 0 || workers->decode.large.first);
+}
+
+static void unlock(workers_t *workers, const wakes_t *wakes) {
+    pthread_mutex_unlock(&workers->lock);
+    for (size_t i = 0; i < wakes->lane_count; i++)
+        pthread_cond_signal(&wakes->lanes[i]->wake);
+    if (wakes->decoder)
         pthread_cond_signal(&workers->may_decode);
 }
 
@@ -112,14 +128,15 @@ static err_code_t decode(const workers_t *workers, image_t *image, err_t *err) {
 
 static void decoded(workers_t *workers, image_t *image, err_code_t code, const err_t *err) {
     bool late = image->deadline_ms && clock_mono_ms() >= image->deadline_ms;
+    wakes_t wakes = {.lane_count = 0};
     pthread_mutex_lock(&workers->lock);
     decode_queue_done(&workers->decode, image);
     if (code == ERR_OK) {
         image->entered_us = clock_mono_us();
         compute_queue_push(&workers->compute, image);
-        wake_lane(workers);
+        wake_lane(workers, &wakes);
     }
-    pthread_mutex_unlock(&workers->lock);
+    unlock(workers, &wakes);
     if (code == ERR_TIMEOUT && late) {
         post(workers, image, IMAGE_EXPIRED);
     } else if (code) {
@@ -151,9 +168,10 @@ static void *decode_thread(void *arg) {
             pthread_cond_wait(&workers->may_decode, &workers->lock);
             continue;
         }
+        wakes_t wakes = {.lane_count = 0};
         workers->decoding += image != NULL;
-        wake_decoder(workers); // for what is left
-        pthread_mutex_unlock(&workers->lock);
+        wake_decoder(workers, &wakes); // for what is left
+        unlock(workers, &wakes);
         post_expired(workers, &expired);
         if (image)
             decode_one(workers, image);
@@ -224,17 +242,18 @@ static void *compute_thread(void *arg) {
         }
         bool team = count == 1 && is_alone(workers, lane, batch[0]);
         size_t cores = count == 0 ? 0 : team ? workers->lane_count : 1;
+        wakes_t wakes = {.lane_count = 0};
         workers->computing += cores;
         if (workers->compute.count > 0)
-            wake_lane(workers);
-        pthread_mutex_unlock(&workers->lock);
+            wake_lane(workers, &wakes);
+        unlock(workers, &wakes);
         post_expired(workers, &expired);
         if (count > 0)
             compute(lane, team ? ENGINE_TEAM : lane->index, batch, (int)count);
         pthread_mutex_lock(&workers->lock);
         workers->computing -= cores;
-        if (workers->compute.count == 0)
-            wake_decoder(workers);
+        if (workers->compute.count == 0 && workers->decode.images.count > 0)
+            pthread_cond_signal(&workers->may_decode);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;
@@ -245,6 +264,7 @@ static void *compute_thread(void *arg) {
 
 void workers_push(workers_t *workers, image_t *const *images, size_t count) {
     int64_t now_us = clock_mono_us();
+    wakes_t wakes = {.lane_count = 0};
     pthread_mutex_lock(&workers->lock);
     for (size_t i = 0; i < count; i++) {
         images[i]->entered_us = now_us;
@@ -254,10 +274,10 @@ void workers_push(workers_t *workers, image_t *const *images, size_t count) {
         }
         compute_queue_push(&workers->compute, images[i]);
         if (i < workers->lane_count)
-            wake_lane(workers);
+            wake_lane(workers, &wakes);
     }
-    wake_decoder(workers);
-    pthread_mutex_unlock(&workers->lock);
+    wake_decoder(workers, &wakes);
+    unlock(workers, &wakes);
 }
 
 workers_depth_t workers_depth(workers_t *workers) {
