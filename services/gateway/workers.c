@@ -82,9 +82,8 @@ static bool may_decode(const workers_t *workers) {
     return decode_may_start(workers->lane_count, workers->computing, workers->decoding);
 }
 
-static void wake_decoder(const workers_t *workers, wakes_t *wakes) {
-    wakes->decoder =
-        may_decode(workers) && (workers->decode.images.count > 0 || workers->decode.large.first);
+static bool decoder_wanted(const workers_t *workers) {
+    return may_decode(workers) && (workers->decode.images.count > 0 || workers->decode.large.first);
 }
 
 static void unlock(workers_t *workers, const wakes_t *wakes) {
@@ -170,7 +169,7 @@ static void *decode_thread(void *arg) {
         }
         wakes_t wakes = {.lane_count = 0};
         workers->decoding += image != NULL;
-        wake_decoder(workers, &wakes); // for what is left
+        wakes.decoder = decoder_wanted(workers); // for what is left
         unlock(workers, &wakes);
         post_expired(workers, &expired);
         if (image)
@@ -252,7 +251,7 @@ static void *compute_thread(void *arg) {
             compute(lane, team ? ENGINE_TEAM : lane->index, batch, (int)count);
         pthread_mutex_lock(&workers->lock);
         workers->computing -= cores;
-        if (workers->compute.count == 0 && workers->decode.images.count > 0)
+        if (workers->compute.count == 0 && decoder_wanted(workers))
             pthread_cond_signal(&workers->may_decode);
     }
     pthread_mutex_unlock(&workers->lock);
@@ -276,7 +275,7 @@ void workers_push(workers_t *workers, image_t *const *images, size_t count) {
         if (i < workers->lane_count)
             wake_lane(workers, &wakes);
     }
-    wake_decoder(workers, &wakes);
+    wakes.decoder = decoder_wanted(workers);
     unlock(workers, &wakes);
 }
 
