@@ -205,10 +205,21 @@ err_code_t web_read_query(web_call_t *call, err_t *err) {
     return ERR_OK;
 }
 
-void web_go(web_call_t *call, void (*say)(web_call_t *call)) {
+static void let_go(web_call_t *call, void (*say)(web_call_t *call)) {
     call->say = say;
     call->let_go = true;
     request_go(&call->request);
+}
+
+void web_go(web_call_t *call, err_code_t (*take)(web_call_t *call, err_t *err),
+            void (*say)(web_call_t *call)) {
+    err_t err;
+    if (take(call, &err) == ERR_OK) {
+        let_go(call, say);
+        return;
+    }
+    stats_error(&call->gateway->stats, err.code);
+    web_error(call, &err);
 }
 
 void web_look(web_call_t *call, int64_t wait_ms, void (*say)(web_call_t *call)) {
@@ -222,7 +233,7 @@ void web_look(web_call_t *call, int64_t wait_ms, void (*say)(web_call_t *call)) 
     }
     call->request.look = true;
     call->request.wait_ms = wait_ms;
-    web_go(call, say);
+    let_go(call, say);
 }
 
 // --- Routes

@@ -37,8 +37,10 @@ extern const char web_openapi_text[]; // openapi.json
 // --- web.c: answers
 void web_json(web_call_t *call, int status, buf_t *body); // takes the buffer's bytes
 void web_error(web_call_t *call, const err_t *err);
-// Lets the core's request go to the model that parts and query name; say answers.
-void web_go(web_call_t *call, void (*say)(web_call_t *call));
+// Lets the core's request go to the model that parts and query name, with the input that take
+// finds; say answers.
+void web_go(web_call_t *call, err_code_t (*take)(web_call_t *call, err_t *err),
+            void (*say)(web_call_t *call));
 // The same for one without images: only a version is wanted, to be told about.
 void web_look(web_call_t *call, int64_t wait_ms, void (*say)(web_call_t *call));
 // Query parameters wait_ms, deadline_ms and priority.

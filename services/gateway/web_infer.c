@@ -114,11 +114,5 @@ static err_code_t take_input(web_call_t *call, err_t *err) {
 }
 
 void web_infer(web_call_t *call) {
-    err_t err;
-    if (take_input(call, &err) != ERR_OK) {
-        stats_error(&call->gateway->stats, err.code);
-        web_error(call, &err);
-        return;
-    }
-    web_go(call, say);
+    web_go(call, take_input, say);
 }
