@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS     64
-#define READ_LEAST 16384
-#define RETRY_MS   50 // between attempts to connect
-#define CONNECT_MS 5000
+#define EVENTS            64
+#define READ_LEAST        16384
+#define RETRY_MS          50 // between attempts to connect
+#define CONNECT_MS        5000
+#define SPARE_DESCRIPTORS 64
 
 typedef enum { CONN_CLOSED, CONN_CONNECTING, CONN_IDLE, CONN_BUSY } conn_state_t;
 
@@ -310,6 +312,20 @@ static void destroy(load_wire_t *self) {
 
 static const load_wire_class_t http_class = {send_request, forget, destroy};
 
+// Each connection is a descriptor, and the usual limit of a process is 1024.
+static err_code_t allow_descriptors(size_t connections, err_t *err) {
+    struct rlimit limit;
+    rlim_t wanted = connections + SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return ERR_OK;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (limit.rlim_cur == wanted && setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "%zu connections are more than this process may have", connections);
+    return err_remedy(err, "raise the limit: ulimit -n %zu; or use fewer connections",
+                      (size_t)wanted);
+}
+
 err_code_t load_wire_http(load_t *load, const char *url, size_t connections,
                           const proto_bytes_t *requests, load_wire_t **out, err_t *err) {
     ERR_ASSERT(connections > 0 && connections <= LOAD_CONNECTIONS_MAX);
@@ -317,6 +333,8 @@ err_code_t load_wire_http(load_t *load, const char *url, size_t connections,
     *wire = (wire_http_t){.base = {&http_class}, .load = load, .requests = requests};
     wire->epoll = epoll_create1(EPOLL_CLOEXEC);
     err_code_t code = wire->epoll < 0 ? err_set_errno(err, "cannot make an epoll") : ERR_OK;
+    if (code == ERR_OK)
+        code = allow_descriptors(connections, err);
     if (code == ERR_OK)
         code = address_find(url, &wire->address, err);
     int fd = -1;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -364,6 +365,32 @@ static void requests_go_over_http(void **state) {
     assert_int_equal(result.kind_count, 0);
 }
 
+static void more_connections_than_descriptors_are_usual(void **state) {
+    (void)state;
+    static const proto_bytes_t question = {"question", 8};
+    struct rlimit limit, small;
+    load_plan_t plan = {.concurrency = 300, .length_ms = 100, .timeout_ms = 100, .requests = 1};
+    load_t *load = generator(&plan, NULL);
+    server_t server = {.loop = load_loop(load), .script = GOOD};
+    load_wire_t *wire = NULL;
+    char url[64];
+    err_t err;
+    serve(&server, url);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 64;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    if (load_wire_http(load, url, 300, &question, &wire, &err) != ERR_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &small), 0);
+    assert_true(small.rlim_cur >= 300);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    load_wire_destroy(&wire);
+    bus_loop_watch(server.loop, server.listener, 0, NULL, NULL);
+    close(server.listener);
+    load_destroy(&load);
+}
+
 static void more_due_than_connections_waits(void **state) {
     (void)state;
     load_plan_t plan = {.rate = 2000, .length_ms = 200, .timeout_ms = 60000, .requests = 1};
@@ -451,6 +478,7 @@ int main(void) {
         cmocka_unit_test(a_stop_ends_it),
         cmocka_unit_test(requests_go_over_zeromq),
         cmocka_unit_test(requests_go_over_http),
+        cmocka_unit_test(more_connections_than_descriptors_are_usual),
         cmocka_unit_test(more_due_than_connections_waits),
         cmocka_unit_test(bad_servers_are_told_apart),
         cmocka_unit_test(a_server_that_closes_behind_each_answer_is_fine),
