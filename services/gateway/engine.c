@@ -8,7 +8,7 @@
 
 // Multiplications of an image from which on a team of all cores answers sooner than one core does,
 // whose helpers must be woken for each layer: measured with tests/bench/engine.
-#define TEAM_MULTIPLICATIONS 50e6
+#define TEAM_MULTIPLICATIONS 100e6
 
 struct engine {
     model_t *model; // while it is not built
