@@ -23,6 +23,7 @@ struct engine {
     int class_count;
     char **classes;
     int kept; // descriptor, or -1
+    pace_t pace;
 };
 
 int engine_lanes(int threads) {
@@ -137,6 +138,10 @@ const char *engine_class(const engine_t *engine, int label) {
 
 const char *engine_choices(const engine_t *engine) {
     return nn_choices(engine->nn);
+}
+
+pace_t *engine_pace(engine_t *engine) {
+    return &engine->pace;
 }
 
 bool engine_has_team(const engine_t *engine) {

@@ -8,6 +8,7 @@
 #define INKLING_GATEWAY_ENGINE_H
 
 #include "gateway/image.h"
+#include "gateway/pace.h"
 #include "nn/nn.h"
 #include "prep/prep.h"
 
@@ -40,6 +41,7 @@ int engine_class_count(const engine_t *engine);
 const char *const *engine_classes(const engine_t *engine);
 const char *engine_class(const engine_t *engine, int label);
 const char *engine_choices(const engine_t *engine);
+pace_t *engine_pace(engine_t *engine); // of its batches; the loop's, who keeps it
 bool engine_has_team(const engine_t *engine);
 size_t engine_batch_max(const void *engine); // of an engine_t: images worth computing at once
 

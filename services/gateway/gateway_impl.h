@@ -7,6 +7,7 @@
 #include "gateway/catalog.h"
 #include "gateway/directory.h"
 #include "gateway/gateway.h"
+#include "gateway/pace.h"
 #include "gateway/queue.h"
 #include "gateway/stats.h"
 #include "gateway/workers.h"
@@ -29,6 +30,8 @@ struct gateway {
     stats_t stats;
     // requests
     budget_t budget;
+    backlog_t backlog;
+    pace_t decoding;   // an image each
     uint64_t accepted; // so far
     request_t *parked; // waiting for a version, oldest first
     int parked_timer;

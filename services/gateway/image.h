@@ -29,6 +29,8 @@ typedef struct image {
     // NULL, or the owner's: once it is true nothing more is computed. Stays until the image is
     // back.
     const atomic_bool *cancelled;
+    int64_t need_us; // and nothing is begun that would end behind it: so long it takes, as expected
+    int64_t cost_us; // the owner's: of its backlog
     uint8_t priority;  // 1 is computed before 2, and 2 before 3; 0 means 2
     const void *bytes; // the owner's: the file, or NULL
     size_t size;
@@ -42,6 +44,7 @@ typedef struct image {
     err_t *err;         // of a refused one; malloc'ed
     int64_t entered_us; // clock_mono_us() of its entry into the present queue
     int64_t queue_us, decode_us, compute_us;
+    int batch; // images that were computed with it in compute_us, itself included
 } image_t;
 
 #endif

@@ -29,7 +29,7 @@ bool image_is_cancelled(const image_t *image) {
 }
 
 static bool is_expired(const image_t *image, int64_t now_us) {
-    return (image->deadline_ms != 0 && now_us / 1000 >= image->deadline_ms) ||
+    return (image->deadline_ms != 0 && now_us + image->need_us >= image->deadline_ms * 1000) ||
            image_is_cancelled(image);
 }
 

@@ -31,7 +31,7 @@ typedef struct {
 } image_line_t;
 
 void image_line_push(image_line_t *line, image_t *image);
-// The next image, or NULL. Images whose deadline has passed, and cancelled ones, go to expired
+// The next image, or NULL. Images that would miss their deadline, and cancelled ones, go to expired
 // instead.
 image_t *image_line_take(image_line_t *line, int64_t now_us, image_list_t *expired);
 
@@ -47,8 +47,8 @@ typedef struct {
     uint64_t large_busy; // pixels of large ones being decoded
 } decode_queue_t;
 
-// The next image to decode, or NULL. Images whose deadline has passed, and cancelled ones, go to
-// expired instead.
+// The next image to decode, or NULL. Images that would miss their deadline, and cancelled ones, go
+// to expired instead.
 image_t *decode_queue_take(decode_queue_t *queue, int64_t now_us, image_list_t *expired);
 // An image just taken turns out to be large. True: decode it now. False: it waits in the queue.
 bool decode_queue_large(decode_queue_t *queue, image_t *image, uint64_t area);
@@ -78,7 +78,7 @@ typedef struct {
 void compute_queue_push(compute_queue_t *queue, image_t *image);
 // The next batch for one lane, in order: at most batch_max, and no more than its share of what
 // waits for that engine. 0: none now; *until_us: when there will be one if nothing more comes, or
-// INT64_MAX. Images whose deadline has passed, and cancelled ones, go to expired instead.
+// INT64_MAX. Images that would miss their deadline, and cancelled ones, go to expired instead.
 size_t compute_queue_take(compute_queue_t *queue, int64_t now_us, image_t **batch,
                           image_list_t *expired, int64_t *until_us);
 // All that waits goes to list.

@@ -69,11 +69,15 @@ static void image_back(void *arg) {
     image_t *image = arg;
     request_t *request = image->owner;
     stats_t *stats = &request->gateway->stats;
+    backlog_add(&request->gateway->backlog, request->priority, -image->cost_us);
     if (image->state == IMAGE_CLASSIFIED) {
         metric_add(&stats->images, 1);
         metric_observe(&stats->queue, (double)image->queue_us / 1e6);
         metric_observe(&stats->decode, (double)image->decode_us / 1e6);
         metric_observe(&stats->compute, (double)image->compute_us / 1e6);
+        pace_note(engine_pace(request->version->engine), image->compute_us, image->batch);
+        if (image->decode_us)
+            pace_note(&request->gateway->decoding, image->decode_us, 1);
     } else if (image->state == IMAGE_REFUSED) {
         stats_error(stats, image->err->code);
         if (!image->err->remedy[0] &&
@@ -143,6 +147,35 @@ static err_code_t make_room(request_t *request, const version_t *version, err_t 
 }
 
 #define LIVE_AT_ONCE 64
+#define ON_THE_WAY   8 // this part of the time left is for reading, queueing and sending
+
+// What its images are expected to take, and whether that can be done in time behind all that waits.
+// When nothing waits it is begun whatever was expected: that is how it is found out anew.
+static err_code_t plan(request_t *request, err_t *err) {
+    gateway_t *gateway = request->gateway;
+    const pace_t *pace = engine_pace(request->version->engine);
+    size_t lanes = workers_lanes(gateway->workers);
+    bool files = !request->tensor.data;
+    int64_t cost_us = (int64_t)(pace->each_us + (files ? gateway->decoding.each_us : 0));
+    int64_t need_us = pace_need_us(pace) + (files ? pace_need_us(&gateway->decoding) : 0);
+    int64_t wait_us = backlog_wait_us(&gateway->backlog, request->priority, lanes);
+    int64_t left_us = request->deadline_ms * 1000 - clock_mono_us();
+    left_us -= left_us / ON_THE_WAY;
+    for (size_t i = 0; i < request->count; i++) {
+        request->images[i].cost_us = cost_us;
+        request->images[i].need_us = wait_us == 0            ? 0
+                                     : need_us < left_us / 2 ? need_us
+                                                             : left_us / 2;
+    }
+    int64_t own_us = cost_us * (int64_t)((request->count + lanes - 1) / lanes - 1) + need_us;
+    if (!request->deadline_ms || wait_us == 0 || wait_us + own_us < left_us)
+        return ERR_OK;
+    err_set(err, ERR_FULL,
+            "it would take about %" PRId64 " ms, as others wait as well, and its deadline is in "
+            "%" PRId64 " ms",
+            (wait_us + own_us) / 1000, left_us / 1000);
+    return err_remedy(err, "send it again in a moment, allow more time, or send fewer at once");
+}
 
 static void push_live(request_t *request) {
     image_t *live[LIVE_AT_ONCE];
@@ -150,8 +183,10 @@ static void push_live(request_t *request) {
     for (size_t i = 0; i < request->count; i++)
         request->missing += request->images[i].state == IMAGE_WAITING;
     for (size_t i = 0; i < request->count; i++) {
-        if (request->images[i].state == IMAGE_WAITING)
+        if (request->images[i].state == IMAGE_WAITING) {
             live[count++] = &request->images[i];
+            backlog_add(&request->gateway->backlog, request->priority, request->images[i].cost_us);
+        }
         if (count == LIVE_AT_ONCE || (count > 0 && i + 1 == request->count)) {
             workers_push(request->gateway->workers, live, count);
             count = 0;
@@ -180,6 +215,10 @@ static void dispatch(request_t *request, version_t *version) {
     for (size_t i = 0; i < request->count; i++) {
         request->images[i].engine = version->engine;
         request->images[i].probabilities = request->probabilities + i * classes;
+    }
+    if (plan(request, &err) != ERR_OK) {
+        refuse(request, &err);
+        return;
     }
     push_live(request);
     if (request->missing == 0)

@@ -196,6 +196,7 @@ static void compute(lane_t *lane, int place, image_t **batch, int count) {
         image_t *image = batch[i];
         image->queue_us += begun_us - image->entered_us;
         image->compute_us = took_us;
+        image->batch = count;
         bool fine = code == ERR_OK && image->label >= 0;
         if (code == ERR_OK && !fine)
             err_set(&err, ERR_CORRUPT, "%s", overflow);
@@ -277,6 +278,10 @@ void workers_push(workers_t *workers, image_t *const *images, size_t count) {
     }
     wakes.decoder = decoder_wanted(workers);
     unlock(workers, &wakes);
+}
+
+size_t workers_lanes(const workers_t *workers) {
+    return workers->lane_count;
 }
 
 workers_depth_t workers_depth(workers_t *workers) {

@@ -29,6 +29,8 @@ void workers_destroy(workers_t **workers);
 // The image's engine (engine_t) must be built and stay until the image has come back.
 void workers_push(workers_t *workers, image_t *const *images, size_t count);
 
+size_t workers_lanes(const workers_t *workers); // images that are computed at once
+
 typedef struct {
     size_t to_decode, to_compute;
 } workers_depth_t;
