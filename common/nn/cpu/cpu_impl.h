@@ -103,6 +103,7 @@ typedef struct {
     int64_t infer_bytes;  // of activations in the workspace; scratch memory lies behind them
     size_t infer_scratch; // bytes
     size_t onednn_scratch;
+    uint64_t infer_need; // bytes of the workspace
     nn_workspace_t own;
     void *bound; // the memory of the workspace that values[].infer point to
     bool shares; // only stream and sets are its own

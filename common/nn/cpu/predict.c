@@ -103,10 +103,15 @@ int64_t cpu_infer_memory(cpu_t *cpu) {
     return weights + lay_out(cpu, cpu->infer_batch) + scratch_bytes(cpu, cpu->infer_batch);
 }
 
+// A workspace grows once for one image at a time, and once for batches of any size.
 static void lay_out_for(cpu_t *cpu, int count) {
-    int64_t own = scratch_bytes(cpu, count);
+    int64_t own = scratch_bytes(cpu, count), onednn = (int64_t)cpu->onednn_scratch;
+    int64_t full = count > 1 ? scratch_bytes(cpu, cpu->infer_batch) : 0;
+    full = (full > onednn ? full : onednn) + lay_out(cpu, count > 1 ? cpu->infer_batch : 1);
     cpu->infer_bytes = lay_out(cpu, count);
-    cpu->infer_scratch = (size_t)own > cpu->onednn_scratch ? (size_t)own : cpu->onednn_scratch;
+    cpu->infer_scratch = (size_t)(own > onednn ? own : onednn);
+    uint64_t need = (uint64_t)cpu->infer_bytes + cpu->infer_scratch;
+    cpu->infer_need = need > (uint64_t)full ? need : (uint64_t)full;
     cpu->laid_out = count;
     cpu->bound = NULL;
 }
@@ -116,7 +121,7 @@ static err_code_t bind(cpu_t *cpu, nn_workspace_t *workspace, err_t *err) {
     if (cpu->plan->training) {
         return cpu_scratch(cpu, cpu->infer_scratch, err);
     }
-    uint64_t need = (uint64_t)cpu->infer_bytes + cpu->infer_scratch;
+    uint64_t need = cpu->infer_need;
     if (workspace->size < need) {
         memory_free(workspace->memory);
         workspace->size = 0;

@@ -18,7 +18,7 @@ enum {
     PART_IN = 4,
     PART_OUT = 2,
     PART_TILES = 72,
-    FEW_WEIGHTS = 128 * 128,
+    FEW_WEIGHTS = 64 * 128,
 };
 
 typedef struct {
