@@ -87,7 +87,7 @@ static void check_answer(const oip_request_t *request, size_t classes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 3)
         return 0;
-    size_t left = 4 * size + 64;
+    size_t left = 7 * size; // a record of 16 bytes for each "" of 3
     const oip_body_t body = {.body = (const char *)data + 3,
                              .size = size - 3,
                              .json_size = data[0] % 2 ? data[1] + 256 * data[2] : -1,

@@ -49,7 +49,7 @@ static err_code_t read_body(reading_t *reading, bool images, const char *json, c
                                  .charge = charge,
                                  .arg = reading};
     err_code_t code = oip_read(&reading->body, &reading->request, &reading->err);
-    assert_true(reading->charged <= 4 * size + 64);
+    assert_true(reading->charged <= 7 * size);
     if (code) {
         assert_int_equal(code, reading->err.code);
         assert_true(reading->err.message[0] != 0);
