@@ -129,6 +129,8 @@ static void on_tick(void *arg) {
         next = c->next;
         if (c->deadline_us && now >= c->deadline_us)
             time_out(c);
+        else if (c->half_closed && (c->phase == HTTP_HEAD || c->phase == HTTP_BODY))
+            http_nudge(c); // the one before may have come before the library read
     }
 }
 
@@ -161,12 +163,11 @@ void http_closed(http_server_t *server, void **context) {
 // --- Is anybody still waiting?
 // --------------------------------------------------------------------
 
-static void lost(http_request_t *request) {
+void http_lost(http_request_t *request) {
     if (request->gone || !request->waiting)
         return;
     request->gone = true;
-    const http_server_t *server = request->connection->server;
-    server->ops->gone(server->arg, request);
+    request->server->ops->gone(request->server->arg, request);
 }
 
 // The other side sends no more. Has it closed the connection, or does it wait for the answer?
@@ -178,7 +179,7 @@ void http_ask_if_there(const http_connection_t *connection) {
     if (send_now(connection->fd, interim, sizeof interim - 1))
         return;
     shutdown(connection->fd, SHUT_RDWR); // a piece of it may be sent: nothing may follow
-    lost(request);
+    http_lost(request);
 }
 
 // The library has read what there was, perhaps without the end behind it, and waits for a change:
@@ -207,6 +208,6 @@ void http_on_watch(void *arg, int readiness) {
         if (!(events[i].events & (EPOLLERR | EPOLLHUP)))
             on_half_close(connection);
         else if (connection->request)
-            lost(connection->request);
+            http_lost(connection->request);
     }
 }

@@ -5,7 +5,8 @@
 //   head   the request line and the fields are there: let the body come, or answer at once
 //   room   before memory for more of the body is taken; never more than Content-Length says
 //   ready  the body is whole: answer now or later, exactly once
-//   gone   nobody waits for the answer any more; it must be given all the same, and is dropped
+//   gone   nobody waits for the answer any more; it must be given all the same, and is dropped;
+//          from now on nothing is known of the request but its user pointer and its body
 //   end    the last word about a request that passed head: sent, lost or never whole
 //
 // All calls are on the loop's thread. One connection has one request at a time, so answers cannot

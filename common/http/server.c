@@ -113,6 +113,7 @@ static http_request_t *request_new(struct MHD_Connection *mhd, http_connection_t
                                    const char *method, const char *path) {
     http_request_t *request = mem_zero(1, sizeof *request);
     request->mhd = mhd;
+    request->server = connection->server;
     request->connection = connection;
     request->method = method;
     request->path = path;
@@ -195,9 +196,16 @@ static enum MHD_Result hand_over(http_server_t *server, http_request_t *request)
     if (request->response)
         return send_response(request);
     request->waiting = true;
-    MHD_suspend_connection(request->mhd);
     if (request->connection->half_closed)
         http_ask_if_there(request->connection);
+    return MHD_YES;
+}
+
+// Only in a round behind the one that has read the request: in that one the library would still
+// remember to read when it resumes, and take a half-closed connection for one that is gone.
+static enum MHD_Result let_wait(http_request_t *request) {
+    request->suspended = true;
+    MHD_suspend_connection(request->mhd);
     return MHD_YES;
 }
 
@@ -220,13 +228,40 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     }
     if (request->response)
         return send_response(request);
-    return request->handed ? MHD_NO : hand_over(server, request);
+    return request->handed ? let_wait(request) : hand_over(server, request);
+}
+
+static void end_request(http_request_t *request) {
+    const http_server_t *server = request->server;
+    if (request->passed)
+        server->ops->end(server->arg, request);
+    if (request->response)
+        MHD_destroy_response(request->response);
+    free(request->body);
+    free(request);
+}
+
+static void end_left(void *arg) {
+    http_request_t *request = arg, **at = &request->server->left;
+    while (*at != request)
+        at = &(*at)->next;
+    *at = request->next;
+    end_request(request);
+}
+
+// The connection goes while the handler has its request, which waits for the handler's answer.
+static void leave(http_request_t *request) {
+    request->connection = NULL;
+    request->mhd = NULL;
+    request->next = request->server->left;
+    request->server->left = request;
+    http_lost(request);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
                          enum MHD_RequestTerminationCode how) {
-    http_server_t *server = arg;
     http_request_t *request = *context;
+    (void)arg;
     (void)mhd;
     (void)how;
     if (!request)
@@ -236,12 +271,10 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
     http_enter(request->connection, HTTP_HEAD);
     if (request->connection->half_closed)
         http_nudge(request->connection);
-    if (request->passed)
-        server->ops->end(server->arg, request);
-    if (request->response)
-        MHD_destroy_response(request->response);
-    free(request->body);
-    free(request);
+    if (request->waiting)
+        leave(request);
+    else
+        end_request(request);
 }
 
 // --- For handlers
@@ -297,8 +330,14 @@ static void add_field(struct MHD_Response *response, const char *field) {
 
 void http_answer(http_request_t *request, int status, const char *type, char *body, size_t size,
                  const char *const *fields) {
-    ERR_ASSERT(!request->response);
-    http_server_t *server = request->connection->server;
+    http_server_t *server = request->server;
+    ERR_ASSERT(!request->response && (request->connection || request->waiting));
+    if (!request->connection) {
+        request->waiting = false;
+        free(body);
+        bus_loop_defer(server->loop, end_left, request);
+        return;
+    }
     struct MHD_Response *response =
         MHD_create_response_from_buffer_with_free_callback(size, body, free);
     ERR_ASSERT(response != NULL);
@@ -311,11 +350,12 @@ void http_answer(http_request_t *request, int status, const char *type, char *bo
     request->status = status;
     request->text = body;
     request->text_size = size;
-    if (request->waiting) {
-        request->waiting = false;
+    if (!request->waiting)
+        return;
+    request->waiting = false;
+    if (request->suspended)
         MHD_resume_connection(request->mhd);
-        bus_loop_defer(server->loop, run, server);
-    }
+    bus_loop_defer(server->loop, run, server);
 }
 
 // --- Life
@@ -413,6 +453,11 @@ void http_server_destroy(http_server_t **self) {
         while (server->connections) // those that linger
             http_end_linger(server->connections);
         bus_loop_undefer(server->loop, run, server);
+        for (http_request_t *request; (request = server->left) != NULL;) {
+            bus_loop_undefer(server->loop, end_left, request);
+            server->left = request->next;
+            end_request(request);
+        }
     } else if (server->listener >= 0) {
         close(server->listener);
     }

@@ -27,7 +27,9 @@ typedef struct http_connection {
 } http_connection_t;
 
 struct http_request {
-    http_connection_t *connection;
+    http_server_t *server;
+    http_connection_t *connection; // NULL: it has gone, and only the handler still has the request
+    http_request_t *next;          // among those
     struct MHD_Connection *mhd;
     struct MHD_Response *response; // to be sent
     int status;
@@ -37,7 +39,7 @@ struct http_request {
     char *body;
     size_t size, room, discarded;
     int64_t length; // of the body; −1: not told
-    bool passed, handed, waiting, gone;
+    bool passed, handed, waiting, suspended, gone;
     bool knows_interim; // HTTP/1.1
     void *user;
 };
@@ -51,6 +53,7 @@ struct http_server {
     int listener, mhd_fd, watch_fd;
     char url[HTTP_URL_SIZE];
     http_connection_t *connections;
+    http_request_t *left; // without a connection
     size_t count;
     int tick;
     bool draining, ending;
@@ -68,6 +71,8 @@ void http_answer_refused(const http_request_t *request);
 void http_ask_if_there(const http_connection_t *connection);
 // Has the library see the end of a half-closed connection.
 void http_nudge(const http_connection_t *connection);
+// Nobody waits for the answer any more.
+void http_lost(http_request_t *request);
 void http_on_watch(void *server, int readiness); // of watch_fd
 void http_end_linger(http_connection_t *connection);
 

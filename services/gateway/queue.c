@@ -243,6 +243,11 @@ err_code_t budget_grow(budget_t *budget, size_t images, uint64_t bytes, err_t *e
     return ERR_OK;
 }
 
+void budget_shrink(budget_t *budget, uint64_t bytes) {
+    ERR_ASSERT(budget->bytes >= bytes);
+    budget->bytes -= bytes;
+}
+
 void budget_give(budget_t *budget, size_t images, uint64_t bytes) {
     ERR_ASSERT(budget->requests > 0 && budget->images >= images && budget->bytes >= bytes);
     budget->bytes -= bytes;

@@ -96,6 +96,7 @@ typedef struct {
 err_code_t budget_take(budget_t *budget, size_t images, uint64_t bytes, err_t *err);
 // More for a request that was taken; errors likewise.
 err_code_t budget_grow(budget_t *budget, size_t images, uint64_t bytes, err_t *err);
-void budget_give(budget_t *budget, size_t images, uint64_t bytes);
+void budget_give(budget_t *budget, size_t images, uint64_t bytes); // at the request's end
+void budget_shrink(budget_t *budget, uint64_t bytes);              // what budget_grow took
 
 #endif

@@ -83,6 +83,8 @@ static void image_back(void *arg) {
         if (!image->err->remedy[0] &&
             (image->err->code == ERR_INVALID || image->err->code == ERR_CORRUPT))
             err_remedy(image->err, "send a whole image: JPEG, PNG, WebP, GIF or TIFF");
+        if (!image->err->remedy[0] && image->err->code == ERR_TOO_LARGE)
+            err_remedy(image->err, "send a smaller image, or raise image_pixels");
     }
     if (--request->missing == 0)
         finish(request);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SMALL_BODY      65536
+#define SMALL_ANSWER    65536
 #define HEAD_MS         10000
 #define IDLE_MS         75000
 #define BODY_RATE       16384 // bytes a second
@@ -68,16 +69,42 @@ static int status_of(err_code_t code) {
     }
 }
 
+// Long answers count until they are sent: clients that do not fetch theirs must not fill the
+// memory.
+static err_code_t keep(web_call_t *call, const char *body, size_t size, err_t *err) {
+    budget_t *budget = &call->gateway->budget;
+    if (!body)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the answer");
+    if (size <= SMALL_ANSWER)
+        return ERR_OK;
+    if (budget_grow(budget, 0, size, NULL) == ERR_OK) {
+        call->kept = size;
+        return ERR_OK;
+    }
+    err_set(err, ERR_FULL, "the answer has %zu bytes; %" PRIu64 " of %" PRIu64 " are in use", size,
+            budget->bytes, budget->bytes_max);
+    return err_remedy(err, "ask for fewer rows at once, for label alone or with classification, or "
+                           "send it again in a moment");
+}
+
+void web_answer(web_call_t *call, const char *type, char *body, size_t size,
+                const char *const *fields) {
+    err_t err;
+    if (keep(call, body, size, &err) == ERR_OK) {
+        http_answer(call->http, 200, type, body, size, fields);
+        return;
+    }
+    free(body);
+    web_error(call, &err);
+}
+
 void web_json(web_call_t *call, int status, buf_t *body) {
     size_t size = body->size;
     char *bytes = buf_take(body);
-    if (!bytes) {
-        err_t err;
-        err_set(&err, ERR_NO_MEMORY, "no memory for the answer");
-        web_error(call, &err);
-        return;
-    }
-    http_answer(call->http, status, "application/json", bytes, size, NULL);
+    if (status == 200 || !bytes)
+        web_answer(call, "application/json", bytes, size, NULL);
+    else
+        http_answer(call->http, status, "application/json", bytes, size, NULL);
 }
 
 static void put_error(buf_t *body, const err_t *err) {
@@ -363,9 +390,19 @@ static bool on_room(void *arg, http_request_t *http, size_t more) {
         code = request_charge(&call->request, 0, more, &err);
     else if (size + more > SMALL_BODY)
         code = err_set(&err, ERR_TOO_LARGE, "the body has more than %d bytes", SMALL_BODY);
-    if (code)
-        web_error(call, &err);
-    return code == ERR_OK;
+    if (code == ERR_OK)
+        return true;
+    stats_error(&call->gateway->stats, code);
+    web_error(call, &err);
+    return false;
+}
+
+static err_code_t check_encoding(const web_call_t *call, err_t *err) {
+    const char *encoding = http_field(call->http, "Content-Encoding");
+    if (!encoding || strcasecmp(encoding, "identity") == 0)
+        return ERR_OK;
+    err_set(err, ERR_UNSUPPORTED, "Content-Encoding is '%.40s'", encoding);
+    return err_remedy(err, "send the body as it is, without compression");
 }
 
 static void on_ready(void *arg, http_request_t *http) {
@@ -375,10 +412,14 @@ static void on_ready(void *arg, http_request_t *http) {
     err_code_t code = call->begun ? name_model(call, &err) : ERR_OK;
     if (code == ERR_OK && call->begun)
         code = web_read_query(call, &err);
-    if (code)
-        web_error(call, &err);
-    else
+    if (code == ERR_OK)
+        code = check_encoding(call, &err);
+    if (code == ERR_OK) {
         call->route->run(call);
+        return;
+    }
+    stats_error(&call->gateway->stats, code);
+    web_error(call, &err);
 }
 
 static void on_gone(void *arg, http_request_t *http) {
@@ -393,6 +434,7 @@ static void on_end(void *arg, http_request_t *http) {
     (void)arg;
     if (call->begun && !call->ended)
         request_drop(&call->request);
+    budget_shrink(&call->gateway->budget, call->kept);
     free_call(call);
 }
 

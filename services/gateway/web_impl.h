@@ -29,12 +29,16 @@ struct web_call {
     oip_request_t oip;
     char **names; // of a multipart body's files
     size_t name_count;
+    size_t kept;                   // bytes of the budget for its answer
     void (*say)(web_call_t *call); // makes the answer, when the core has done its part
 };
 
 extern const char web_openapi_text[]; // openapi.json
 
 // --- web.c: answers
+// body: malloc'ed, given away; NULL: there was no memory for it.
+void web_answer(web_call_t *call, const char *type, char *body, size_t size,
+                const char *const *fields);
 void web_json(web_call_t *call, int status, buf_t *body); // takes the buffer's bytes
 void web_error(web_call_t *call, const err_t *err);
 // Lets the core's request go to the model that parts and query name, with the input that take

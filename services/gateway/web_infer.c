@@ -53,8 +53,8 @@ static void say(web_call_t *call) {
     char field[64];
     snprintf(field, sizeof field, HEADER_LENGTH ": %" PRId64, json_size);
     size_t size = body.size;
-    http_answer(call->http, 200, "application/octet-stream", buf_take(&body), size,
-                (const char *const[]){field, NULL});
+    web_answer(call, "application/octet-stream", buf_take(&body), size,
+               (const char *const[]){field, NULL});
 }
 
 static err_code_t header_length(const web_call_t *call, int64_t *length, err_t *err) {
@@ -70,21 +70,11 @@ static err_code_t header_length(const web_call_t *call, int64_t *length, err_t *
     return err_remedy(err, "it is the size in bytes of the JSON in front of the binary data");
 }
 
-static err_code_t check_encoding(const web_call_t *call, err_t *err) {
-    const char *encoding = http_field(call->http, "Content-Encoding");
-    if (!encoding)
-        return ERR_OK;
-    err_set(err, ERR_UNSUPPORTED, "Content-Encoding is '%.40s'", encoding);
-    return err_remedy(err, "send the body as it is, without compression");
-}
-
 static err_code_t take_input(web_call_t *call, err_t *err) {
     request_t *request = &call->request;
     oip_body_t body = {.images = call->files, .charge = web_charge, .arg = call};
     body.body = http_body(call->http, &body.size);
-    err_code_t code = check_encoding(call, err);
-    if (code == ERR_OK)
-        code = header_length(call, &body.json_size, err);
+    err_code_t code = header_length(call, &body.json_size, err);
     if (code == ERR_OK)
         code = oip_read(&body, &call->oip, err);
     if (code)

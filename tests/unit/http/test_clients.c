@@ -112,6 +112,38 @@ static void half_closed_behind_a_request_gets_its_answer(void **state) {
     rig_close(rig);
 }
 
+// Many at once, and the end right behind them: whenever the server sees it, all are answered.
+static void half_closed_behind_many_requests(void **state) {
+    (void)state;
+    enum { ROUNDS = 100, CLIENTS = 4, COUNT = 6 };
+    rig_t *rig = rig_open();
+    for (int round = 0; round < ROUNDS; round++) {
+        peer_t peers[CLIENTS];
+        char text[1024] = "", expected[64];
+        for (int i = 0; i < COUNT; i++)
+            snprintf(text + strlen(text), sizeof text - strlen(text),
+                     "POST %s HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\n%03d",
+                     (round + i) % 3 ? "/later" : "/echo", i);
+        for (int c = 0; c < CLIENTS; c++) {
+            peers[c] = peer_open(rig);
+            peer_put(&peers[c], text);
+            if (round % 3)
+                clock_sleep_ms(round % 3);
+            peer_half_close(&peers[c]);
+        }
+        for (int c = 0; c < CLIENTS; c++) {
+            for (int i = 0; i < COUNT; i++) {
+                snprintf(expected, sizeof expected, "POST %s \"%03d\"",
+                         (round + i) % 3 ? "/later" : "/echo", i);
+                peer_expect(&peers[c], 200, expected);
+            }
+            peer_expect_end(&peers[c]);
+            peer_close(&peers[c]);
+        }
+    }
+    rig_close(rig);
+}
+
 static void half_closed_within_a_request_is_closed(void **state) {
     (void)state;
     static const char request[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcde";
@@ -257,6 +289,7 @@ int main(void) {
         cmocka_unit_test(one_byte_at_a_time),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
         cmocka_unit_test(half_closed_behind_a_request_gets_its_answer),
+        cmocka_unit_test(half_closed_behind_many_requests),
         cmocka_unit_test(half_closed_within_a_request_is_closed),
         cmocka_unit_test(who_is_gone_is_noticed),
         cmocka_unit_test(reset_at_any_point),
