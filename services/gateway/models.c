@@ -419,8 +419,9 @@ err_code_t models_put_aside(gateway_t *gateway, const char *name, bool aside, er
         return ERR_OK;
     struct aside *entry = *link;
     if (aside) {
-        entry = mem_alloc(sizeof *entry + strlen(name) + 1);
-        strcpy(entry->name, name);
+        size_t size = strlen(name) + 1;
+        entry = mem_alloc(sizeof *entry + size);
+        memcpy(entry->name, name, size);
         entry->next = NULL;
         *link = entry;
     } else {

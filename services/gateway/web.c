@@ -183,7 +183,7 @@ static err_code_t name_model(web_call_t *call, err_t *err) {
     if (call->files)
         name[size - 6] = 0;
     if (version[0] == 0) {
-        strcpy(call->request.model, name);
+        memcpy(call->request.model, name, strlen(name) + 1);
         return ERR_OK;
     }
     if (strspn(version, "0123456789") != strlen(version) ||
@@ -192,7 +192,7 @@ static err_code_t name_model(web_call_t *call, err_t *err) {
         return err_remedy(err, "versions are numbers: GET /v2/models/%s lists them", name);
     }
     char *both = mem_format("%s@%s", name, version);
-    strcpy(call->request.model, both);
+    memcpy(call->request.model, both, strlen(both) + 1);
     free(both);
     return ERR_OK;
 }
