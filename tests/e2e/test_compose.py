@@ -21,7 +21,7 @@ LONG_S = 30  # an undisturbed run, whatever the machine: services are killed, an
 
 def walk():
     """The lines of README's part on containers."""
-    text = (ROOT / "README.md").read_text().split("In containers,", 1)[1].split("Other hosts", 1)[0]
+    text = (ROOT / "README.md").read_text().split("In containers,", 1)[1].split("The gateway speaks HTTP", 1)[0]
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
