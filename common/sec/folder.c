@@ -10,10 +10,10 @@
 
 // A folder's time stamp is coarse: while it is so young, another file may come under the same one.
 #define SETTLED_S 1
-#define AGAIN_MS  100 // it is looked at no more often
+#define AGAIN_MS  100 // until then it is read again, but not more often
 
 void folder_init(folder_t *folder, const char *parent, const char *name) {
-    *folder = (folder_t){.path = fs_join(parent, name), .looked_ms = -AGAIN_MS};
+    *folder = (folder_t){.path = fs_join(parent, name), .read_ms = -AGAIN_MS};
 }
 
 void folder_release(folder_t *folder) {
@@ -24,16 +24,14 @@ void folder_release(folder_t *folder) {
 bool folder_due(folder_t *folder, bool anew) {
     struct stat info = {0};
     int64_t now = clock_mono_ms();
-    if (!anew && now - folder->looked_ms < AGAIN_MS)
-        return false;
-    folder->looked_ms = now;
     stat(folder->path, &info);
     bool same = info.st_mtim.tv_sec == folder->changed.tv_sec &&
                 info.st_mtim.tv_nsec == folder->changed.tv_nsec;
-    if (!anew && same && folder->settled)
+    if (!anew && same && (folder->settled || now - folder->read_ms < AGAIN_MS))
         return false;
     folder->changed = info.st_mtim;
     folder->settled = time(NULL) - info.st_mtim.tv_sec > SETTLED_S;
+    folder->read_ms = now;
     return true;
 }
 

@@ -11,7 +11,7 @@ typedef struct {
     char *path;
     struct timespec changed; // the folder's time stamp when it was read
     bool settled;            // it was old enough then
-    int64_t looked_ms;
+    int64_t read_ms;
 } folder_t;
 
 void folder_init(folder_t *folder, const char *parent, const char *name);
