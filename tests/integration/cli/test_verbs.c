@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "run.h"
 
@@ -245,8 +246,11 @@ static void versions_are_promoted_and_removed(void **state) {
     assert_string_equal(run_text_at(r->json, "error/code"), "CONFLICT");
     expect_keys(expect(0, home, "promote", "spare@2", "--json")->json, "name version promoted");
     char *photo = fs_join(images, "photos/1.jpg");
-    r = expect(0, home, "classify", photo, "--json"); // the one promoted last
-    assert_string_equal(run_text_at(r->json, "0/model"), "spare");
+    int64_t end_ms = clock_mono_ms() + 60000;
+    do { // the one promoted last, as soon as the gateway has loaded it
+        r = expect(0, home, "classify", photo, "--json");
+        assert_string_equal(run_text_at(r->json, "0/model"), "spare");
+    } while (run_number_at(r->json, "0/version") != 2 && clock_mono_ms() < end_ms);
     assert_int_equal(run_number_at(r->json, "0/version"), 2);
     free(photo);
     expect(0, home, "model", "rm", "spare@1", "--json");
