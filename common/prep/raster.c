@@ -59,12 +59,7 @@ static const raster_ops_t *get(err_t *err) {
 }
 
 err_code_t prep_init(err_t *err) {
-    err_t why;
-    if (get(&why))
-        return ERR_OK;
-    if (err)
-        *err = why;
-    return why.code;
+    return get(err) ? ERR_OK : library.err.code;
 }
 
 void prep_shutdown(void) {
@@ -77,46 +72,27 @@ void prep_shutdown(void) {
 err_code_t raster_image(const void *bytes, size_t size, sniff_format_t format,
                         const prep_recipe_t *recipe, const guard_t *guard, uint8_t *pixels,
                         err_t *err) {
-    err_t why;
-    const raster_ops_t *loaded = get(&why);
-    if (loaded)
-        return loaded->image(bytes, size, format, recipe, guard, pixels, err);
-    if (err)
-        *err = why;
-    return why.code;
+    const raster_ops_t *loaded = get(err);
+    return loaded ? loaded->image(bytes, size, format, recipe, guard, pixels, err)
+                  : library.err.code;
 }
 
 err_code_t raster_probe(const void *bytes, size_t size, sniff_format_t format, int *width,
                         int *height, err_t *err) {
-    err_t why;
-    const raster_ops_t *loaded = get(&why);
-    if (loaded)
-        return loaded->probe(bytes, size, format, width, height, err);
-    if (err)
-        *err = why;
-    return why.code;
+    const raster_ops_t *loaded = get(err);
+    return loaded ? loaded->probe(bytes, size, format, width, height, err) : library.err.code;
 }
 
 err_code_t raster_through_profile(const raster_pixels_t *raster, const prep_recipe_t *recipe,
                                   const guard_t *guard, uint8_t *pixels, err_t *err) {
-    err_t why;
-    const raster_ops_t *loaded = get(&why);
-    if (loaded)
-        return loaded->through_profile(raster, recipe, guard, pixels, err);
-    if (err)
-        *err = why;
-    return why.code;
+    const raster_ops_t *loaded = get(err);
+    return loaded ? loaded->through_profile(raster, recipe, guard, pixels, err) : library.err.code;
 }
 
 err_code_t raster_encode(const raster_drawing_t *drawing, int quality, void **bytes, size_t *size,
                          err_t *err) {
-    err_t why;
-    const raster_ops_t *loaded = get(&why);
-    if (loaded)
-        return loaded->encode(drawing, quality, bytes, size, err);
-    if (err)
-        *err = why;
-    return why.code;
+    const raster_ops_t *loaded = get(err);
+    return loaded ? loaded->encode(drawing, quality, bytes, size, err) : library.err.code;
 }
 
 void raster_release(void *bytes) {
