@@ -359,16 +359,16 @@ class Hosts(unittest.TestCase):
 
     def test_4_another_host_takes_over(self):
         """It has none of the first one's files."""
+        heir = self.joined(1)
+        self.addCleanup(lambda: "trainer" in heir.processes and heir.leave("trainer"))
         job = self.submit(*self.train, "--model", "inherited")
         self.assertEqual(self.begun(job, 0.4), self.one.worker)
-        heir = self.joined(1)
-        self.begin_trainer(heir)
         self.one.kill("trainer")
+        self.begin_trainer(heir)
         outcomes, _ = self.check_once(job, self.undisturbed)
         self.assertEqual(outcomes, ["lost"])
         self.assertEqual([event["data"]["worker"] for event in self.events(job) if event["type"] == "state" and
                           event["data"]["state"] == "running"], [self.one.worker, heir.worker])
-        heir.leave("trainer")
 
     def test_4_the_blobs_service_is_killed_in_mid_upload(self):
         """What it had and had not yet synced goes again."""
