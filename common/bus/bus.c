@@ -25,6 +25,7 @@ struct bus_socket {
     zsock_t *zsock;
     void *raw; // libzmq's socket behind zsock
     bool router;
+    bool used; // for the loop
     bus_loop_t *loop;
     bus_message_fn fn;
     void *arg;
@@ -72,6 +73,7 @@ static err_code_t socket_new(bus_loop_t *loop, int type, const bus_queues_t *que
     zsock_set_rcvhwm(socket->zsock, queues->in);
     zsock_set_maxmsgsize(socket->zsock, BUS_FRAME_MAX);
     zsock_set_sndtimeo(socket->zsock, 0);
+    zsock_set_rcvtimeo(socket->zsock, 0);
     *out = socket;
     return ERR_OK;
 }
@@ -172,7 +174,7 @@ err_code_t bus_router_new_bounded(bus_loop_t *loop, const char *endpoint,
         return code;
     }
     if (loop)
-        bus_loop_socket(loop, socket->raw, socket_ready, socket);
+        bus_loop_socket(loop, socket->raw, &socket->used, socket_ready, socket);
     *out = socket;
     return ERR_OK;
 }
@@ -210,7 +212,7 @@ static err_code_t dealer_new(bus_loop_t *loop, const char *endpoint, bool bulk, 
         return code;
     }
     if (loop)
-        bus_loop_socket(loop, socket->raw, socket_ready, socket);
+        bus_loop_socket(loop, socket->raw, &socket->used, socket_ready, socket);
     *out = socket;
     return ERR_OK;
 }
@@ -232,7 +234,8 @@ bool bus_dealer_up(const bus_socket_t *socket) {
     return trouble_up(socket->trouble);
 }
 
-void *bus_raw(bus_socket_t *socket) {
+void *bus_raw_to_send(bus_socket_t *socket) {
+    socket->used = true;
     return socket->raw;
 }
 
@@ -361,9 +364,9 @@ static err_code_t handle(bus_socket_t *socket, zmsg_t *frames, err_t *failure) {
 }
 
 static zmsg_t *receive_now(bus_socket_t *socket) {
-    if (!(zsock_events(socket->zsock) & ZMQ_POLLIN))
-        return NULL;
-    return zmsg_recv(socket->zsock);
+    zmsg_t *frames = zmsg_recv(socket->zsock);
+    socket->used = frames != NULL;
+    return frames;
 }
 
 static void socket_ready(void *arg) {
@@ -420,6 +423,7 @@ static err_code_t send_frames(bus_socket_t *socket, const bus_peer_t *peer, cons
                               const buf_t *body, const proto_bytes_t *attachments, size_t count,
                               err_t *err) {
     err_code_t code = ERR_OK;
+    socket->used = true;
     if (socket->router)
         code = send_frame(socket, peer->id, peer->size, true);
     if (code == ERR_OK)

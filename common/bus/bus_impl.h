@@ -12,14 +12,15 @@ typedef struct _zsock_t zsock_t;
 void bus_quiet_czmq(void);
 
 // --- loop.c
-// Watches a ZeroMQ socket (void * of libzmq) for messages; fn(arg) once a round while there are
-// any.
-void bus_loop_socket(bus_loop_t *loop, void *zmq_socket, bus_fn fn, void *arg);
+// Watches a ZeroMQ socket (void * of libzmq) for messages; fn(arg) once a round while there may be
+// any. Whatever is done with the socket sets *used, but for receiving that found nothing, which may
+// clear it: only then the socket's descriptor tells of the next message.
+void bus_loop_socket(bus_loop_t *loop, void *zmq_socket, bool *used, bus_fn fn, void *arg);
 void bus_loop_forget(bus_loop_t *loop, void *zmq_socket);
 
 // --- bus.c
 typedef struct bus_socket bus_socket_t;
-void *bus_raw(bus_socket_t *socket); // libzmq's
+void *bus_raw_to_send(bus_socket_t *socket); // libzmq's
 
 // --- keys.c
 bool keys_serve(void);         // this process has the stack's keys

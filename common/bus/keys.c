@@ -15,6 +15,7 @@
 // One set for the process, as ZeroMQ has one ZAP handler for a context.
 static struct {
     bool serving, connecting;
+    bool used; // zap, for the loop
     sec_pair_t server;
     sec_client_t client;
     sec_guests_t *guests;
@@ -71,9 +72,14 @@ static void answer(zmsg_t *request) {
         zstr_free(&part[i]);
 }
 
+static bool is_asked(void) {
+    keys.used = zsock_events(keys.zap) & ZMQ_POLLIN;
+    return keys.used;
+}
+
 static void on_zap(void *arg) {
     (void)arg;
-    for (int i = 0; i < ZAP_PER_ROUND && (zsock_events(keys.zap) & ZMQ_POLLIN); i++) {
+    for (int i = 0; is_asked() && i < ZAP_PER_ROUND; i++) {
         zmsg_t *request = zmsg_recv(keys.zap);
         if (!request)
             return;
@@ -100,7 +106,7 @@ err_code_t bus_keys_serve(bus_loop_t *loop, const char *folder, err_t *err) {
     keys.guests = sec_guests_new(folder);
     keys.loop = loop;
     keys.serving = true;
-    bus_loop_socket(loop, zsock_resolve(keys.zap), on_zap, NULL);
+    bus_loop_socket(loop, zsock_resolve(keys.zap), &keys.used, on_zap, NULL);
     return ERR_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "bus_impl.h"
 
 #include <czmq.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@ typedef struct {
 } timer_entry_t;
 
 typedef struct {
-    void *socket; // or NULL: fd
+    void *socket; // or NULL
+    bool *used;   // of the socket
     int fd, events;
     bus_fn socket_fn;
     bus_fd_fn fd_fn;
@@ -28,7 +30,7 @@ typedef struct {
 struct bus_loop {
     timer_entry_t *timers;
     watch_t *watches;
-    zmq_pollitem_t *items; // parallel to watches, rebuilt when they change
+    struct pollfd *items; // parallel to watches, rebuilt when they change
     deferred_t *deferred, *running;
     size_t timer_count, timer_room, watch_count, watch_room, deferred_count, deferred_room,
         running_count, running_room;
@@ -105,8 +107,13 @@ void bus_loop_watch(bus_loop_t *loop, int fd, int events, bus_fd_fn fn, void *ar
         add_watch(loop, watch);
 }
 
-void bus_loop_socket(bus_loop_t *loop, void *zmq_socket, bus_fn fn, void *arg) {
-    add_watch(loop, (watch_t){.socket = zmq_socket, .socket_fn = fn, .arg = arg});
+void bus_loop_socket(bus_loop_t *loop, void *zmq_socket, bool *used, bus_fn fn, void *arg) {
+    watch_t watch = {
+        .socket = zmq_socket, .used = used, .events = BUS_READ, .socket_fn = fn, .arg = arg};
+    size_t size = sizeof watch.fd;
+    ERR_ASSERT(zmq_getsockopt(zmq_socket, ZMQ_FD, &watch.fd, &size) == 0);
+    *used = true;
+    add_watch(loop, watch);
 }
 
 void bus_loop_forget(bus_loop_t *loop, void *zmq_socket) {
@@ -137,14 +144,14 @@ void bus_loop_undefer(bus_loop_t *loop, bus_fn fn, void *arg) {
     forget(loop->running, loop->running_count, fn, arg);
 }
 
-static long wait_time(const bus_loop_t *loop) {
+static int wait_time(const bus_loop_t *loop) {
     if (loop->deferred_count)
         return 0;
     int64_t now = clock_mono_ms(), wait = 60000;
     for (size_t i = 0; i < loop->timer_count; i++)
         if (loop->timers[i].due_ms - now < wait)
             wait = loop->timers[i].due_ms - now;
-    return (long)(wait > 0 ? wait : 0);
+    return (int)(wait > 0 ? wait : 0);
 }
 
 // Runs what was due when the round began, earliest first; a timer that callbacks add waits for the
@@ -177,29 +184,58 @@ static void rebuild_items(bus_loop_t *loop) {
     loop->items = mem_grow(loop->items, (loop->watch_count + 1) * sizeof *loop->items);
     for (size_t i = 0; i < loop->watch_count; i++) {
         const watch_t *watch = &loop->watches[i];
-        short events = watch->socket ? ZMQ_POLLIN
-                                     : (short)((watch->events & BUS_READ ? ZMQ_POLLIN : 0) |
-                                               (watch->events & BUS_WRITE ? ZMQ_POLLOUT : 0));
         loop->items[i] =
-            (zmq_pollitem_t){.socket = watch->socket, .fd = watch->fd, .events = events};
+            (struct pollfd){.fd = watch->fd,
+                            .events = (short)((watch->events & BUS_READ ? POLLIN : 0) |
+                                              (watch->events & BUS_WRITE ? POLLOUT : 0))};
     }
     loop->changed = false;
 }
 
+// The descriptor of a ZeroMQ socket tells of each change once, and whatever is done with the socket
+// may take that: one that was used is asked before the wait. Asking costs system calls, so that one
+// that was not is left alone. True if a socket has messages.
+static bool ask_used(const bus_loop_t *loop) {
+    bool any = false;
+    for (size_t i = 0; i < loop->watch_count; i++) {
+        const watch_t *watch = &loop->watches[i];
+        if (!watch->socket || !*watch->used)
+            continue;
+        int events = 0;
+        size_t size = sizeof events;
+        *watch->used =
+            zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) == 0 && events & ZMQ_POLLIN;
+        any |= *watch->used;
+    }
+    return any;
+}
+
+static void wait_for_something(bus_loop_t *loop) {
+    int wait_ms = ask_used(loop) ? 0 : wait_time(loop);
+    if (poll(loop->items, loop->watch_count, wait_ms) < 0) // a signal came
+        for (size_t i = 0; i < loop->watch_count; i++)
+            loop->items[i].revents = 0;
+}
+
+static bool is_ready(const bus_loop_t *loop, size_t index) {
+    const watch_t *watch = &loop->watches[index];
+    return loop->items[index].revents || (watch->socket && *watch->used);
+}
+
 // A callback may change the watches: then the rest waits for the next round (readiness is
-// level-triggered).
+// level-triggered, or a socket is marked as used).
 static void run_watches(bus_loop_t *loop) {
     size_t count = loop->watch_count;
     for (size_t i = 0; i < count && !loop->changed && !loop->stopped; i++) {
         short events = loop->items[i].revents;
         watch_t watch = loop->watches[i];
-        if (!events)
+        if (!is_ready(loop, i))
             continue;
         if (watch.socket)
             watch.socket_fn(watch.arg);
         else
-            watch.fd_fn(watch.arg, (events & (ZMQ_POLLIN | ZMQ_POLLERR) ? BUS_READ : 0) |
-                                       (events & ZMQ_POLLOUT ? BUS_WRITE : 0));
+            watch.fd_fn(watch.arg,
+                        (events & ~POLLOUT ? BUS_READ : 0) | (events & POLLOUT ? BUS_WRITE : 0));
     }
 }
 
@@ -227,9 +263,9 @@ void bus_loop_run(bus_loop_t *loop) {
     while (!loop->stopped) {
         if (loop->changed)
             rebuild_items(loop);
-        int ready = zmq_poll(loop->items, (int)loop->watch_count, wait_time(loop));
+        wait_for_something(loop);
         run_timers(loop);
-        if (ready > 0 && !loop->changed)
+        if (!loop->changed)
             run_watches(loop);
         run_deferred(loop);
     }

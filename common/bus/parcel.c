@@ -109,7 +109,7 @@ static bool send_shared(void *raw, zmq_msg_t *frame, bool more) {
 
 err_code_t bus_parcel_send(bus_socket_t *socket, bus_parcel_t *parcel, uint64_t id, err_t *err) {
     ERR_ASSERT(id >= BUS_PARCEL_ID_MIN && id <= (uint64_t)PROTO_U64_MAX);
-    void *raw = bus_raw(socket);
+    void *raw = bus_raw_to_send(socket);
     put_id(parcel->header + parcel->id_at, id);
     bool sent = zmq_send(raw, parcel->header, parcel->header_size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0;
     for (size_t i = 0; i < parcel->frame_count && sent; i++)

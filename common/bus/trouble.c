@@ -23,6 +23,7 @@ struct trouble {
     char *endpoint;
     bool serving, hard; // hard: the last one that was read
     int cuts;           // handshakes in a row that were cut without a reason
+    bool used;          // for the loop
     bool up;            // the last handshake succeeded, and its connection has not ended
     unsigned breaks;
     int64_t told_ms;
@@ -119,7 +120,8 @@ static bool next(trouble_t *trouble) {
         uint16_t event;
         uint32_t value;
     } __attribute__((packed)) told;
-    if (!(zsock_events(trouble->events) & ZMQ_POLLIN))
+    trouble->used = zsock_events(trouble->events) & ZMQ_POLLIN;
+    if (!trouble->used)
         return false;
     zmsg_t *frames = zmsg_recv(trouble->events);
     zframe_t *frame = frames ? zmsg_first(frames) : NULL;
@@ -187,7 +189,7 @@ trouble_t *trouble_new(bus_loop_t *loop, void *raw, const char *endpoint, bool s
         zsock_connect(trouble->events, "%s", place) < 0)
         log_warn("%s: failed connections will not be explained", endpoint);
     else if (loop)
-        bus_loop_socket(loop, zsock_resolve(trouble->events), on_events, trouble);
+        bus_loop_socket(loop, zsock_resolve(trouble->events), &trouble->used, on_events, trouble);
     return trouble;
 }
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -150,8 +151,13 @@ class Compose(unittest.TestCase):
         self.assertEqual(followed["weights_sha256"], self.undisturbed["weights_sha256"])
 
     def test_a_search_is_killed_in_mid_job(self):
-        search = ("tune", "demo", "--trials", 6, "--seed", 5, "--epochs", 2, "--width", 8, "--dense", 32, "--model")
-        undisturbed = self.host.ask(*search, "search")
+        epochs, took = 1, 0
+        while took < 2 * LONG_S:  # enough for four kills, whatever the machine
+            epochs *= 2 if took > LONG_S else 4
+            search = ("tune", "demo", "--trials", 6, "--seed", 5, "--epochs", epochs, "--width", 8, "--dense", 32, "--model")
+            begin = time.monotonic()
+            undisturbed = self.host.ask(*search, f"search-{epochs}")
+            took = time.monotonic() - begin
         job = self.host.ask(*search, "search-killed", "--detach")["job"]
         for number, service in enumerate(("tuner", "trainer", "dispatcher", "redis"), 1):
             until(f"{number} trials have ended",
@@ -171,7 +177,9 @@ class Compose(unittest.TestCase):
             command = [sys.executable, "-B", ROOT / "proto" / "examples" / "tune.py",
                        f"tcp://127.0.0.1:{self.port + 3}", study, "100"]
             with subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE) as process:
-                until("it has begun", lambda: study in (one["study"] for one in self.host.ask("study", "list")))
+                until("it has begun", lambda: process.poll() is not None or
+                      study in (one["study"] for one in self.host.ask("study", "list")))
+                self.assertIsNone(process.poll(), "it has ended already")
                 until("trials", lambda: self.host.ask("study", "show", study)["count"] >= 10)
                 self.compose("kill", service)
                 self.assertIsNone(process.poll(), "it had ended before the kill")
