@@ -186,10 +186,24 @@ static void stop_redis(int64_t now_ms) {
     chaos.redis_ms = now_ms + 1 + (int64_t)ledger_random(&chaos.ledger, 1500);
 }
 
+// One that was just begun does not yet listen to signals, and dies of them.
+static bool blocks_sigterm(pid_t pid) {
+    char path[64], line[128];
+    unsigned long long mask = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    while (file && mask == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, "SigBlk:", 7) == 0)
+            mask = strtoull(line + 7, NULL, 16);
+    if (file)
+        fclose(file);
+    return mask >> (SIGTERM - 1) & 1;
+}
+
 // Drains and ends it: what it has begun is answered, the next one begins at once.
 static void end_dispatcher(int64_t now_ms) {
     int status = 0;
-    if (chaos.dispatcher_ms || chaos.redis_ms)
+    if (chaos.dispatcher_ms || chaos.redis_ms || !blocks_sigterm(scene.dispatcher.pid))
         return;
     proc_signal(&scene.dispatcher, SIGTERM);
     if (proc_await_end(&scene.dispatcher, PATIENCE_MS, &status, NULL) != ERR_OK || status != 0)

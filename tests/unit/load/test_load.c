@@ -80,7 +80,7 @@ static void fake_destroy(load_wire_t *self) {
 
 static void fake_tick(void *arg) {
     fake_t *fake = arg;
-    if (clock_mono_ms() < fake->opens_ms)
+    if (fake->opens_ms == 0 || clock_mono_ms() < fake->opens_ms)
         return;
     if (fake->closed && !fake->silent) {
         fake->closed = false;
