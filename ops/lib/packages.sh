@@ -3,7 +3,7 @@
 # Programs and libraries that the build needs.
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev
 libmicrohttpd-dev libvips-dev libdnnl-dev libjpeg62-turbo-dev libssl-dev libjansson-dev
-libopenblas-dev liblapacke-dev libnlopt-dev
+libopenblas-dev liblapacke-dev libnlopt-dev libgloo-dev
 libprotobuf-c-dev protobuf-c-compiler libonnx-dev"
 # Programs that the stack runs.
 RUN_PACKAGES="redis-server"
