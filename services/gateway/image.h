@@ -44,7 +44,8 @@ typedef struct image {
     err_t *err;         // of a refused one; malloc'ed
     int64_t entered_us; // clock_mono_us() of its entry into the present queue
     int64_t queue_us, decode_us, compute_us;
-    int batch; // images that were computed with it in compute_us, itself included
+    int64_t computed_us; // clock_mono_us() when that was done
+    int batch;           // images that were computed with it in compute_us, itself included
 } image_t;
 
 #endif

@@ -44,8 +44,9 @@ static void refuse(request_t *request, const err_t *err) {
 
 // Why it has no answer at all; ERR_OK: it has one.
 static err_code_t outcome(const request_t *request, err_t *err) {
+    bool late = request->deadline_ms && clock_mono_ms() > request->deadline_ms;
     for (size_t i = 0; i < request->count; i++) {
-        if (request->images[i].state == IMAGE_EXPIRED) {
+        if (late || request->images[i].state == IMAGE_EXPIRED) {
             err_set(err, ERR_TIMEOUT, "the request's deadline passed before its images were done");
             return err_remedy(err, "allow more time, or send fewer images at once");
         }
@@ -75,7 +76,8 @@ static void image_back(void *arg) {
         metric_observe(&stats->queue, (double)image->queue_us / 1e6);
         metric_observe(&stats->decode, (double)image->decode_us / 1e6);
         metric_observe(&stats->compute, (double)image->compute_us / 1e6);
-        pace_note(engine_pace(request->version->engine), image->compute_us, image->batch);
+        int64_t back_us = clock_mono_us() - image->computed_us; // its way to here, where cores lack
+        pace_note(engine_pace(request->version->engine), image->compute_us + back_us, image->batch);
         if (image->decode_us)
             pace_note(&request->gateway->decoding, image->decode_us, 1);
     } else if (image->state == IMAGE_REFUSED) {
@@ -149,7 +151,7 @@ static err_code_t make_room(request_t *request, const version_t *version, err_t 
 }
 
 #define LIVE_AT_ONCE 64
-#define ON_THE_WAY   8 // this part of the time left is for reading, queueing and sending
+#define ON_THE_WAY   8 // this part of the time left is for reading and sending
 
 // What its images are expected to take, and whether that can be done in time behind all that waits.
 // When nothing waits it is begun whatever was expected: that is how it is found out anew.
@@ -162,8 +164,11 @@ static err_code_t plan(request_t *request, err_t *err) {
     int64_t need_us = pace_need_us(pace) + (files ? pace_need_us(&gateway->decoding) : 0);
     int64_t wait_us = backlog_wait_us(&gateway->backlog, request->priority, lanes);
     int64_t left_us = request->deadline_ms * 1000 - clock_mono_us();
-    left_us -= left_us / ON_THE_WAY;
+    int64_t way_us = left_us / ON_THE_WAY;
+    left_us -= way_us;
     for (size_t i = 0; i < request->count; i++) {
+        if (request->deadline_ms)
+            request->images[i].deadline_ms = request->deadline_ms - way_us / 1000;
         request->images[i].cost_us = cost_us;
         request->images[i].need_us = wait_us == 0            ? 0
                                      : need_us < left_us / 2 ? need_us

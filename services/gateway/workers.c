@@ -196,6 +196,7 @@ static void compute(lane_t *lane, int place, image_t **batch, int count) {
         image_t *image = batch[i];
         image->queue_us += begun_us - image->entered_us;
         image->compute_us = took_us;
+        image->computed_us = begun_us + took_us;
         image->batch = count;
         bool fine = code == ERR_OK && image->label >= 0;
         if (code == ERR_OK && !fine)
