@@ -25,6 +25,16 @@ static json_t *text_json(const char *text, size_t size) {
     return value;
 }
 
+static json_t *hex_json(const char *bytes, size_t size) {
+    buf_t hex;
+    buf_init(&hex, 2 * size + 1);
+    for (size_t i = 0; i < size; i++)
+        buf_printf(&hex, "%02x", (unsigned char)bytes[i]);
+    json_t *text = json_stringn(size ? hex.data : "", hex.size);
+    buf_release(&hex);
+    return text;
+}
+
 static json_t *object_json(const msgpack_object *object) {
     switch (object->type) {
     case MSGPACK_OBJECT_BOOLEAN:
@@ -43,7 +53,7 @@ static json_t *object_json(const msgpack_object *object) {
     case MSGPACK_OBJECT_STR:
         return text_json(object->via.str.ptr, object->via.str.size);
     case MSGPACK_OBJECT_BIN:
-        return json_pack("{s:I}", "binary", (json_int_t)object->via.bin.size);
+        return hex_json(object->via.bin.ptr, object->via.bin.size);
     case MSGPACK_OBJECT_ARRAY: {
         json_t *list = json_array();
         for (size_t i = 0; i < object->via.array.size; i++)
@@ -97,7 +107,7 @@ static json_t *field_json(const proto_field_t *field, const void *at) {
     case PROTO_BOOL:
         return json_boolean(*(const bool *)at);
     case PROTO_BIN:
-        return json_pack("{s:I}", "binary", (json_int_t)((const proto_bytes_t *)at)->size);
+        return hex_json(((const proto_bytes_t *)at)->data, ((const proto_bytes_t *)at)->size);
     case PROTO_MAP: {
         json_t *map = proto_map_json(*(const proto_bytes_t *)at);
         return map ? map : json_null();
@@ -199,9 +209,77 @@ err_code_t proto_map_from_json(const json_t *value, proto_arena_t *arena, proto_
     return code;
 }
 
+static int nibble(char digit) {
+    const char *digits = "0123456789abcdef", *found = digit ? strchr(digits, digit) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+// Text that is no hex stays text: the decoder says what is wrong with it.
+static void pack_hex(const json_t *value, msgpack_packer *packer) {
+    const char *text = json_string_value(value);
+    size_t size = json_string_length(value);
+    bool good = size % 2 == 0;
+    for (size_t i = 0; i < size && good; i++)
+        good = nibble(text[i]) >= 0;
+    if (!good) {
+        pack_value(value, packer);
+        return;
+    }
+    msgpack_pack_bin(packer, size / 2);
+    for (size_t i = 0; i < size; i += 2) {
+        char byte = (char)(nibble(text[i]) * 16 + nibble(text[i + 1]));
+        msgpack_pack_bin_body(packer, &byte, 1);
+    }
+}
+
+static void pack_message(proto_type_t type, const json_t *value, msgpack_packer *packer);
+
+static void pack_field(const proto_field_t *field, const json_t *value, msgpack_packer *packer) {
+    if (field && field->kind == PROTO_BIN && json_is_string(value)) {
+        pack_hex(value, packer);
+    } else if (field && field->kind == PROTO_NESTED) {
+        pack_message(field->nested, value, packer);
+    } else if (field && field->kind == PROTO_LIST && json_is_array(value)) {
+        msgpack_pack_array(packer, json_array_size(value));
+        for (size_t i = 0; i < json_array_size(value); i++)
+            pack_message(field->nested, json_array_get(value, i), packer);
+    } else {
+        pack_value(value, packer);
+    }
+}
+
+// As pack_value, but for binary fields: JSON has them as hex.
+static void pack_message(proto_type_t type, const json_t *value, msgpack_packer *packer) {
+    const proto_message_t *about = proto_message(type);
+    json_t *object = (json_t *)(uintptr_t)value;
+    const char *key;
+    json_t *item;
+    if (!json_is_object(value)) {
+        pack_value(value, packer);
+        return;
+    }
+    msgpack_pack_map(packer, json_object_size(value));
+    json_object_foreach(object, key, item) {
+        const proto_field_t *field = NULL;
+        for (size_t i = 0; i < about->field_count && !field; i++)
+            if (strcmp(about->fields[i].name, key) == 0)
+                field = &about->fields[i];
+        msgpack_pack_str_with_body(packer, key, strlen(key));
+        pack_field(field, item, packer);
+    }
+}
+
 err_code_t proto_from_json(proto_type_t type, const json_t *value, proto_arena_t *arena,
                            void *message, err_t *err) {
-    proto_bytes_t map;
-    err_code_t code = proto_map_from_json(value, arena, &map, err);
-    return code ? code : proto_decode(type, map.data, map.size, arena, message, err);
+    buf_t packed;
+    buf_init(&packed, PROTO_MESSAGE_MAX);
+    msgpack_packer packer;
+    msgpack_packer_init(&packer, &packed, write_buf);
+    pack_message(type, value, &packer);
+    err_code_t code =
+        packed.failed
+            ? err_set(err, ERR_TOO_LARGE, "the value is larger than %zu bytes", packed.ceiling)
+            : proto_decode(type, packed.data, packed.size, arena, message, err);
+    buf_release(&packed);
+    return code;
 }

@@ -6,12 +6,11 @@
 
 #include <jansson.h>
 
-// All fields of the message, absent ones too (as null, or their default); MAP fields as objects.
-// New reference.
+// All fields of the message, absent ones too (as null, or their default); MAP fields as objects,
+// BIN fields as hex. New reference.
 json_t *proto_to_json(proto_type_t type, const void *message);
 
-// A msgpack value as JSON. Binary becomes an array of numbers' place holder {"binary": size}; NULL
-// if the bytes are no msgpack or size is 0.
+// A msgpack value as JSON. Binary becomes hex; NULL if the bytes are no msgpack or size is 0.
 json_t *proto_map_json(proto_bytes_t map);
 
 // Appends a JSON value as msgpack (integers, reals, strings, arrays, objects, true, false, null).

@@ -29,6 +29,7 @@ typedef struct waiter {
 struct child {
     conf_t conf;
     proto_arena_t *arena, *replies; // of the job; of child_ask, with the lock held
+    proto_arena_t *meetings;        // of child_meet, likewise
     link_reader_t link;
     proto_worker_assign_t assign;
     char *folder;
@@ -172,13 +173,18 @@ static void forget_waiter(child_t *child, waiter_t *waiter) {
         }
 }
 
-static bool may_wait(const child_t *child, bool until_cancelled) {
-    return !child->gone && !(until_cancelled && child->stop == CHILD_CANCEL);
+// What ends the waiting for an answer, besides the loss of the worker.
+typedef enum { TO_THE_END, UNTIL_CANCELLED, UNTIL_STOPPED } patience_t;
+
+static bool may_wait(const child_t *child, patience_t patience) {
+    bool stopped = patience == UNTIL_STOPPED ? child->stop != CHILD_GO
+                                             : patience && child->stop == CHILD_CANCEL;
+    return !child->gone && !stopped;
 }
 
 // Sends a request and waits for its answer; *waiter then holds it, its bytes are the caller's.
 static err_code_t request(child_t *child, proto_type_t type, const void *message,
-                          bool until_cancelled, waiter_t *waiter, err_t *err) {
+                          patience_t patience, waiter_t *waiter, err_t *err) {
     *waiter = (waiter_t){.id = 0};
     pthread_mutex_lock(&child->lock);
     waiter->id = ++child->next_id;
@@ -187,14 +193,14 @@ static err_code_t request(child_t *child, proto_type_t type, const void *message
     pthread_mutex_unlock(&child->lock);
     err_code_t code = outgoing_put(child->outgoing, type, waiter->id, message, false, err);
     pthread_mutex_lock(&child->lock);
-    while (code == ERR_OK && !waiter->answered && may_wait(child, until_cancelled))
+    while (code == ERR_OK && !waiter->answered && may_wait(child, patience))
         pthread_cond_wait(&child->changed, &child->lock);
     forget_waiter(child, waiter);
     bool gone = child->gone;
     pthread_mutex_unlock(&child->lock);
     if (code == ERR_OK && !waiter->answered)
         code = gone ? err_set(err, ERR_UNAVAILABLE, "the worker has gone")
-                    : err_set(err, ERR_CANCELLED, "the job is cancelled");
+                    : err_set(err, ERR_CANCELLED, "the job is stopped");
     return code;
 }
 
@@ -210,9 +216,9 @@ static err_code_t read_error(child_t *child, const waiter_t *waiter, err_t *err)
     return code;
 }
 
-// Frees the answer's bytes.
-static err_code_t read_answer(child_t *child, waiter_t *waiter, proto_type_t wanted, void *reply,
-                              err_t *err) {
+// Frees the answer's bytes. arena: for what reply points to.
+static err_code_t read_answer(child_t *child, waiter_t *waiter, proto_type_t wanted,
+                              proto_arena_t *arena, void *reply, err_t *err) {
     err_code_t code;
     pthread_mutex_lock(&child->lock);
     if (waiter->type == PROTO_error)
@@ -221,7 +227,7 @@ static err_code_t read_answer(child_t *child, waiter_t *waiter, proto_type_t wan
         code = err_set(err, ERR_PROTOCOL, "%s for an answer, not %s",
                        proto_message(waiter->type)->wire, proto_message(wanted)->wire);
     else
-        code = proto_decode(wanted, waiter->bytes, waiter->size, child->replies, reply, err);
+        code = proto_decode(wanted, waiter->bytes, waiter->size, arena, reply, err);
     pthread_mutex_unlock(&child->lock);
     free(waiter->bytes);
     return code;
@@ -230,8 +236,8 @@ static err_code_t read_answer(child_t *child, waiter_t *waiter, proto_type_t wan
 err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
                      proto_type_t reply_type, void *reply, err_t *err) {
     waiter_t waiter;
-    err_code_t code = request(child, type, message, true, &waiter, err);
-    return code ? code : read_answer(child, &waiter, reply_type, reply, err);
+    err_code_t code = request(child, type, message, UNTIL_CANCELLED, &waiter, err);
+    return code ? code : read_answer(child, &waiter, reply_type, child->replies, reply, err);
 }
 
 void child_forget_replies(child_t *child) {
@@ -250,11 +256,51 @@ err_code_t child_checkpoint(child_t *child, const char *path, const char *digest
     if (code == ERR_OK)
         code = child_publish_file(child, path, digest, err);
     if (code == ERR_OK)
-        code = request(child, PROTO_checkpoint, &checkpoint, true, &waiter, err);
+        code = request(child, PROTO_checkpoint, &checkpoint, UNTIL_CANCELLED, &waiter, err);
     if (code == ERR_OK)
-        code = read_answer(child, &waiter, PROTO_ok, &ok, err);
+        code = read_answer(child, &waiter, PROTO_ok, child->replies, &ok, err);
     proto_arena_destroy(&arena);
     return code;
+}
+
+// --- Gangs
+// ------------------------------------------------------------------------------------------
+
+static err_code_t meet_others(child_t *child, const proto_gang_meet_t *meet, proto_bytes_t *all,
+                              err_t *err) {
+    proto_gang_met_t met;
+    waiter_t waiter;
+    err_code_t code = request(child, PROTO_gang_meet, meet, UNTIL_STOPPED, &waiter, err);
+    if (code == ERR_OK)
+        code = read_answer(child, &waiter, PROTO_gang_met, child->meetings, &met, err);
+    if (code == ERR_OK && met.parts.count != child->assign.world)
+        code = err_set(err, ERR_PROTOCOL, "%zu ranks met, not %llu", met.parts.count,
+                       (unsigned long long)child->assign.world);
+    for (size_t i = 0; code == ERR_OK && i < met.parts.count; i++)
+        all[i] = met.parts.items[i].data;
+    return code;
+}
+
+static void meet_oneself(child_t *child, const void *data, size_t size, proto_bytes_t *all) {
+    pthread_mutex_lock(&child->lock);
+    char *copy = proto_arena_alloc(child->meetings, size + 1);
+    pthread_mutex_unlock(&child->lock);
+    if (size)
+        memcpy(copy, data, size);
+    all[0] = (proto_bytes_t){copy, size};
+}
+
+err_code_t child_meet(child_t *child, const char *round, const void *data, size_t size,
+                      proto_bytes_t *all, err_t *err) {
+    const proto_gang_meet_t meet = {.job = child->assign.job,
+                                    .token = child->assign.token,
+                                    .rank = child->assign.rank,
+                                    .round = round,
+                                    .data = {data, size}};
+    if (child->assign.world > 1)
+        return meet_others(child, &meet, all, err);
+    meet_oneself(child, data, size, all);
+    return ERR_OK;
 }
 
 // --- The end
@@ -273,7 +319,7 @@ static err_code_t send_finish(child_t *child, proto_job_finish_t *finish, err_t 
     finish->job = child->assign.job;
     finish->token = child->assign.token;
     finish->seq = 1;
-    err_code_t code = request(child, PROTO_job_finish, finish, false, &waiter, err);
+    err_code_t code = request(child, PROTO_job_finish, finish, TO_THE_END, &waiter, err);
     if (code == ERR_OK)
         free(waiter.bytes);
     return code;
@@ -318,7 +364,10 @@ static err_code_t run_job(child_t *child, child_run_fn run) {
                              .body = child->assign.body,
                              .checkpoint = child->assign.checkpoint,
                              .files = child->conf.files,
-                             .folder = child->folder};
+                             .folder = child->folder,
+                             .rank = (int)child->assign.rank,
+                             .world = child->assign.world ? (int)child->assign.world : 1,
+                             .address = child->assign.address[0] ? child->assign.address : NULL};
     child_result_t result = {NULL, NULL, NULL};
     err_t err = {.code = ERR_OK};
     err_code_t code = run(child, &job, &result, &err);
@@ -387,6 +436,7 @@ static void child_free(child_t *child) {
     conf_release(&child->conf);
     proto_arena_destroy(&child->arena);
     proto_arena_destroy(&child->replies);
+    proto_arena_destroy(&child->meetings);
     link_reader_release(&child->link);
     pthread_mutex_destroy(&child->lock);
     pthread_cond_destroy(&child->changed);
@@ -398,6 +448,7 @@ static child_t *child_new(void) {
     child_t *child = mem_zero(1, sizeof *child);
     child->arena = proto_arena_new();
     child->replies = proto_arena_new();
+    child->meetings = proto_arena_new();
     link_reader_init(&child->link);
     pthread_mutex_init(&child->lock, NULL);
     pthread_cond_init(&child->changed, NULL);

@@ -25,6 +25,10 @@ typedef struct {
     const proto_checkpoint_t *checkpoint; // of an earlier attempt, or NULL
     const char *files;                    // root of the stack's files (absolute)
     const char *folder;                   // <files>/jobs/<id>/<token>: exists, this attempt's own
+    // Several processes that do one job together, each on a worker of its own: a gang. Without one
+    // 0, 1 and NULL. Only rank 0 may record checkpoints, register something, send events.
+    int rank, world;
+    const char *address; // where the others reach this host: numeric, IPv4 or IPv6
 } child_job_t;
 
 // What a success brings. Texts are copied by the caller of run before the process ends.
@@ -90,6 +94,12 @@ void child_remove(child_t *child, const char *path);
 // job is cancelled. reply points into memory that lives until the process ends.
 err_code_t child_ask(child_t *child, proto_type_t type, const void *message,
                      proto_type_t reply_type, void *reply, err_t *err);
+// A meeting of the gang: gives data (at most PROTO_MEET_MAX bytes) to the others and returns when
+// all ranks have, with what each gave: all[world], by rank, in memory that lives until the process
+// ends. round names the meeting; each is held once in an attempt. Without a gang one meets only
+// oneself. ERR_STALE: the gang has ended; ERR_CANCELLED: the job is cancelled or released.
+err_code_t child_meet(child_t *child, const char *round, const void *data, size_t size,
+                      proto_bytes_t *all, err_t *err);
 // For those who ask for ever: what replies point to is not needed any more, and its memory is free
 // for others. No other thread may be asking, or using a reply.
 void child_forget_replies(child_t *child);

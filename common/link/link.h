@@ -9,7 +9,7 @@
 //
 // Parent to child: worker_assign (first), worker_cancel, service_drain, answers to requests, ok (to
 // the finish). Child to parent: lease (progress), report (one event), checkpoint (request),
-// job_finish (request), and any message of a client for the dispatcher (request).
+// job_finish (request), gang_meet and any message of a client for the dispatcher (requests).
 #ifndef INKLING_LINK_LINK_H
 #define INKLING_LINK_LINK_H
 

@@ -1,5 +1,6 @@
 #include "attempt_parts_impl.h"
 
+#include "address_impl.h"
 #include "base/fs.h"
 #include "base/log.h"
 
@@ -138,10 +139,16 @@ static err_code_t start_process(attempt_t *attempt, const proto_worker_assign_t 
     const attempt_host_t *host = attempt->host;
     char build[LINK_BUILD_SIZE];
     link_build(build);
+    char address[ADDRESS_SIZE];
+    proto_worker_assign_t whole = *assign;
+    if (assign->world > 1) {
+        address_towards(session_endpoint(host->session), address);
+        whole.address = address;
+    }
     char *argv[] = {(char *)(uintptr_t)host->child, build, attempt->job, NULL};
     err_code_t code = make_folder(attempt, err);
     if (code == ERR_OK)
-        code = link_encode(&attempt->out, PROTO_worker_assign, 0, assign, err);
+        code = link_encode(&attempt->out, PROTO_worker_assign, 0, &whole, err);
     if (code == ERR_OK)
         code = process_start(&attempt->process, host->child, argv, host->env, err);
     if (code)

@@ -231,7 +231,7 @@ static err_code_t take_frame(attempt_t *attempt, const link_frame_t *frame, err_
     case PROTO_job_finish:
         return take_finish(attempt, frame, err);
     default:
-        if (proto_message(frame->type)->sender == PROTO_BY_CLIENT)
+        if (proto_message(frame->type)->sender == PROTO_BY_CLIENT || frame->type == PROTO_gang_meet)
             return take_ask(attempt, frame, err);
         return err_set(err, ERR_PROTOCOL, "%s, which no child sends",
                        proto_message(frame->type)->wire);

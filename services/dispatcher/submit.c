@@ -115,6 +115,19 @@ static err_code_t set_dataset(plan_t *plan, const char *field, const char *name,
     return job_check_name(field, name, err);
 }
 
+static err_code_t check_replicas(proto_train_t *body, err_t *err) {
+    if (body->min_replicas > body->replicas) {
+        err_set(err, ERR_INVALID, "train: min_replicas %llu is more than replicas %llu",
+                (unsigned long long)body->min_replicas, (unsigned long long)body->replicas);
+        return err_remedy(err, "ask for more replicas, or for a smaller minimum");
+    }
+    if (body->replicas == 1)
+        return ERR_OK;
+    err_set(err, ERR_UNSUPPORTED, "train: replicas %llu: this dispatcher forms no gangs yet",
+            (unsigned long long)body->replicas);
+    return err_remedy(err, "train with one replica");
+}
+
 static err_code_t check_train(plan_t *plan, err_t *err) {
     proto_train_t *body = &plan->body.train;
     const struct {
@@ -135,6 +148,8 @@ static err_code_t check_train(plan_t *plan, err_t *err) {
         code = check_word(words[i].field, words[i].text, words[i].words, err);
     if (code == ERR_OK)
         code = check_augment(body->augment, err);
+    if (code == ERR_OK)
+        code = check_replicas(body, err);
     if (code == ERR_OK && body->init[0])
         code = job_parse_model("train: init", body->init, plan->model, &plan->model_version, err);
     return code;

@@ -72,6 +72,22 @@ static void test_unknown_parameters_are_refused(void **state) {
     assert_int_equal(scene_redis_number("ZCARD st:queued"), 1);
 }
 
+static void test_replicas(void **state) {
+    (void)state;
+    open(NULL);
+    static const struct {
+        const char *body, *words;
+    } wrong[] = {{"{\"dataset\":\"heads\",\"replicas\":0}", "replicas"},
+                 {"{\"dataset\":\"heads\",\"replicas\":65}", "replicas"},
+                 {"{\"dataset\":\"heads\",\"replicas\":2,\"min_replicas\":3}",
+                  "min_replicas 3 is more than replicas 2"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        proto_job_submit_t train = scene_wish("train", wrong[i].body);
+        err_t err = scene_refused(PROTO_job_submit, &train, ERR_INVALID);
+        assert_non_null(strstr(err.message, wrong[i].words));
+    }
+}
+
 // Many in one batch.
 static void test_a_key_gets_one_job_in_one_batch(void **state) {
     (void)state;
@@ -104,6 +120,7 @@ int main(void) {
         TEST(test_a_key_gets_one_job),
         TEST(test_a_key_is_of_one_kind_and_body),
         TEST(test_unknown_parameters_are_refused),
+        TEST(test_replicas),
         TEST(test_a_key_gets_one_job_in_one_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

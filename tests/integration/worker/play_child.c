@@ -1,6 +1,7 @@
 // A job's process that does what the body's "do" says.
 #include "child/child.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
 
@@ -121,6 +122,26 @@ static err_code_t ask(play_t *play) {
     return ERR_OK;
 }
 
+// The gang's parts in the order of their ranks, twice.
+static err_code_t meet(play_t *play) {
+    const child_job_t *job = play->job;
+    proto_bytes_t *all = mem_zero((size_t)job->world, sizeof *all);
+    json_t *met = json_array();
+    char own[16];
+    snprintf(own, sizeof own, "from %d", job->rank);
+    err_code_t code = ERR_OK;
+    for (int round = 1; round <= 2 && code == ERR_OK; round++) {
+        char name[16];
+        snprintf(name, sizeof name, "round-%d", round);
+        code = child_meet(play->child, name, own, strlen(own), all, play->err);
+        for (int i = 0; i < job->world && code == ERR_OK; i++)
+            json_array_append_new(met, json_stringn(all[i].size ? all[i].data : "", all[i].size));
+    }
+    free(all);
+    play->result->result = json_pack("{s:o, s:s?}", "met", met, "address", job->address);
+    return code;
+}
+
 static err_code_t garbage(play_t *play) {
     (void)play;
     ssize_t sent = write(LINK_FD, "this is no frame, is it?", 24);
@@ -153,7 +174,8 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
     } parts[] = {{"succeed", succeed}, {"fail", fail},         {"crash", crash},
                  {"leave", leave},     {"hang", hang},         {"polite", polite},
                  {"flood", flood},     {"ask", ask},           {"checkpoint", checkpoint},
-                 {"garbage", garbage}, {"too_much", too_much}, {"settings", settings}};
+                 {"garbage", garbage}, {"too_much", too_much}, {"settings", settings},
+                 {"meet", meet}};
     play_t play = {child, job, proto_map_json(job->body), result, err};
     const char *wanted = json_string_value(json_object_get(play.body, "do"));
     err_code_t code = err_set(err, ERR_INVALID, "no part of that name");

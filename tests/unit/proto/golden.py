@@ -14,6 +14,8 @@ def same(a, b):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, bytes):
+        return a.hex() == b
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
