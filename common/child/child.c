@@ -465,7 +465,8 @@ int child_main(int argc, char **argv, child_run_fn run) {
         child_free(child);
         return code == ERR_USAGE ? 2 : 1;
     }
-    child->outgoing = outgoing_new(LINK_FD, child->assign.job, child->assign.token);
+    child->outgoing = outgoing_new(LINK_FD, child->assign.job, child->assign.token,
+                                   child->assign.world > 1 ? LINK_BEAT_MS : 0);
     ERR_ASSERT(pthread_create(&child->reader, NULL, run_reader, child) == 0);
     child->files = child_files_new(child, child->folder + strlen(child->conf.files) + 1);
     code = run_job(child, run);

@@ -19,6 +19,7 @@
 #define PROGRESS_MS 250 // between two reports of progress
 #define STEPS       31  // whose median duration is told
 #define TEXT_BYTES  200
+#define NEVER       INT64_MAX
 
 typedef struct {
     uint64_t counter, moved; // moved: what else is progress
@@ -40,6 +41,7 @@ struct outgoing {
     buf_t queue;
     size_t count; // frames in queue
     progress_t progress;
+    int64_t beat_ms;
     bool hurried, broken, closing, ended; // ended: the job's end was put
 };
 
@@ -134,16 +136,26 @@ void outgoing_moved(outgoing_t *outgoing) {
 // --- The thread
 // ---------------------------------------------------------------------------------
 
+// When the lease is told next; NEVER: not before there is progress.
+static int64_t lease_due_ms(const outgoing_t *outgoing) {
+    const progress_t *progress = &outgoing->progress;
+    if (progress->pending)
+        return outgoing->closing ? 0 : progress->sent_ms + PROGRESS_MS;
+    bool beats = outgoing->beat_ms && !outgoing->ended && !outgoing->closing;
+    return beats ? progress->sent_ms + outgoing->beat_ms : NEVER;
+}
+
 // Waits until there is something to write; false: until the end. With the lock held.
 static bool wait_filled(outgoing_t *outgoing) {
-    progress_t *progress = &outgoing->progress;
     for (;;) {
-        int64_t due_ms = progress->sent_ms + PROGRESS_MS;
-        if (progress->pending && (outgoing->closing || clock_mono_ms() >= due_ms))
+        int64_t due_ms = lease_due_ms(outgoing);
+        if (clock_mono_ms() >= due_ms) {
+            outgoing->progress.pending = true;
             flush_progress(outgoing);
+        }
         if (outgoing->queue.size || outgoing->closing || outgoing->broken)
             return outgoing->queue.size > 0 && !outgoing->broken;
-        if (progress->pending) {
+        if (due_ms != NEVER) {
             struct timespec until = {due_ms / 1000, (due_ms % 1000) * 1000000};
             pthread_cond_timedwait(&outgoing->filled, &outgoing->lock, &until);
         } else {
@@ -237,11 +249,12 @@ void outgoing_break(outgoing_t *outgoing) {
 // --- Life
 // ---------------------------------------------------------------------------------------
 
-outgoing_t *outgoing_new(int fd, const char *job, uint64_t token) {
+outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms) {
     outgoing_t *outgoing = mem_zero(1, sizeof *outgoing);
     outgoing->fd = fd;
     outgoing->job = job;
     outgoing->token = token;
+    outgoing->beat_ms = beat_ms;
     buf_init(&outgoing->queue, 8 * (size_t)PROTO_MESSAGE_MAX);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -1,5 +1,6 @@
 // The child's way out: frames in order, written by a thread of its own, and progress, of which only
-// the newest is sent, a few times a second. Thread-safe.
+// the newest is sent, a few times a second; the same again when it stands still and somebody wants
+// to know that this process lives. Thread-safe.
 #ifndef INKLING_CHILD_OUTGOING_IMPL_H
 #define INKLING_CHILD_OUTGOING_IMPL_H
 
@@ -7,8 +8,9 @@
 
 typedef struct outgoing outgoing_t;
 
-// job: for the lease's frames; must live as long.
-outgoing_t *outgoing_new(int fd, const char *job, uint64_t token);
+// job: for the lease's frames; must live as long. beat_ms: progress is told at least so often; 0:
+// only when there is some.
+outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms);
 // Writes what waits, unless the link is broken, and ends the thread.
 void outgoing_destroy(outgoing_t **outgoing);
 

@@ -8,7 +8,8 @@
 // (the parent passes LINK_BUILD, the child compares).
 //
 // Parent to child: worker_assign (first), worker_cancel, service_drain, answers to requests, ok (to
-// the finish). Child to parent: lease (progress), report (one event), checkpoint (request),
+// the finish). Child to parent: lease (progress; by a gang's member every LINK_BEAT_MS at least,
+// from a thread that does nothing but send), report (one event), checkpoint (request),
 // job_finish (request), gang_meet and any message of a client for the dispatcher (requests).
 #ifndef INKLING_LINK_LINK_H
 #define INKLING_LINK_LINK_H
@@ -19,6 +20,7 @@
 #define LINK_FD           3 // the child's end
 #define LINK_HEADER_BYTES 16
 #define LINK_BUILD_SIZE   48
+#define LINK_BEAT_MS      1000
 
 typedef struct {
     proto_type_t type;

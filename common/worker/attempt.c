@@ -1,6 +1,7 @@
 #include "attempt_parts_impl.h"
 
 #include "address_impl.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #define CANCEL_MS     500                     // from cancel to SIGKILL
+#define SILENCE_MS    4000                    // of a gang's process, which beats every LINK_BEAT_MS
+#define START_MS      15000                   // the same before its first word
+#define LOOK_MS       250                     // how often that is looked at
 #define OUT_BYTES_MAX (4 * PROTO_MESSAGE_MAX) // answers that the child has not read
 
 // --- Ends
@@ -98,6 +102,41 @@ static void on_process_end(void *arg, int events) {
     attempt_settle(attempt);
 }
 
+// --- Members of gangs
+// --------------------------------------------------------------------------------
+
+// The others of a gang wait for this process in every step: one that is stopped must not hold them.
+// A single one's standstill is the dispatcher's to judge, by its steps.
+static void look_after(void *arg) {
+    attempt_t *attempt = arg;
+    int64_t now_ms = clock_mono_ms(), late_ms = now_ms - attempt->looked_ms - LOOK_MS;
+    bool talks = attempt->process.pid > 0 && attempt->process.link >= 0 &&
+                 attempt->stop != CANCEL && !attempt->outbox.ended && !attempt->lost &&
+                 !outbox_full(&attempt->outbox);
+    attempt->looked_ms = now_ms;
+    if (!talks || late_ms > LINK_BEAT_MS) // what stood still may have been this process, or both
+        attempt->heard_ms = now_ms > attempt->heard_ms ? now_ms : attempt->heard_ms;
+    else if (now_ms - attempt->heard_ms > SILENCE_MS)
+        attempt_pump(attempt);
+    int64_t silent_ms = now_ms - attempt->heard_ms;
+    if (silent_ms <= SILENCE_MS || attempt->process.pid == 0 || attempt->killed)
+        return;
+    log_warn("job %s: nothing heard of its process for %.1f s: killed", attempt->job,
+             (double)silent_ms / 1000);
+    err_set(&attempt->violation, ERR_TIMEOUT, "nothing was heard of it for %.1f s",
+            (double)silent_ms / 1000);
+    err_remedy(&attempt->violation,
+               "find out who stopped it, or why its machine stands still (is it swapping?)");
+    attempt_kill(attempt);
+}
+
+static void watch_member(attempt_t *attempt) {
+    attempt->looked_ms = clock_mono_ms();
+    attempt->heard_ms = attempt->looked_ms + START_MS - SILENCE_MS;
+    attempt->look_timer =
+        bus_loop_timer(attempt->host->loop, LOOK_MS, LOOK_MS, look_after, attempt);
+}
+
 // --- Starting
 // ----------------------------------------------------------------------------------------
 
@@ -164,6 +203,8 @@ attempt_t *attempt_start(const attempt_host_t *host, const proto_worker_assign_t
     err_t err;
     attempt->started = true;
     if (start_process(attempt, assign, &err) == ERR_OK) {
+        if (assign->world > 1)
+            watch_member(attempt);
         log_info("job %s: attempt %llu started, process %d", attempt->job,
                  (unsigned long long)assign->attempt, (int)attempt->process.pid);
         return attempt;
@@ -200,6 +241,7 @@ void attempt_destroy(attempt_t **self) {
     session_drop(attempt->host->session, &attempt->call);
     attempt_drop_asks(attempt);
     bus_loop_timer_cancel(loop, attempt->kill_timer);
+    bus_loop_timer_cancel(loop, attempt->look_timer);
     if (attempt->process.watch >= 0)
         bus_loop_watch(loop, attempt->process.watch, 0, on_process_end, attempt);
     if (attempt->process.link >= 0)

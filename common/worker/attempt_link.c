@@ -1,5 +1,7 @@
 #include "attempt_parts_impl.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +263,8 @@ void attempt_pump(attempt_t *attempt) {
         if (outbox_full(&attempt->outbox) || fills == FILLS_PER_ROUND || attempt->process.link < 0)
             break;
         link_fill_t state = link_fill(&attempt->reader, attempt->process.link);
+        if (state == LINK_MORE)
+            attempt->heard_ms = clock_mono_ms();
         if (state == LINK_ENDED)
             attempt_end_link(attempt);
         if (state != LINK_MORE)

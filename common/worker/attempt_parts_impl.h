@@ -22,7 +22,8 @@ struct attempt {
     uint64_t token;
     char *folder;
     process_t process;
-    int wait_status, kill_timer;
+    int wait_status, kill_timer, look_timer;
+    int64_t heard_ms, looked_ms; // of a gang's member: when its process said something; was judged
     link_reader_t reader;
     buf_t out;
     size_t out_start, checkpoints, asks_count;

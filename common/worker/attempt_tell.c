@@ -69,7 +69,8 @@ void attempt_finish_died(attempt_t *attempt) {
     buf_init(&remedy, PROTO_TEXT_MAX);
     if (attempt->violation.code) {
         buf_printf(&message, "%s was ended by its worker: %s", program, attempt->violation.message);
-        buf_puts(&remedy, "this is a defect: report it");
+        buf_puts(&remedy, attempt->violation.remedy[0] ? attempt->violation.remedy
+                                                       : "this is a defect: report it");
     } else {
         ending_describe(program, attempt->wait_status, &message, &remedy);
     }

@@ -75,6 +75,14 @@ static err_code_t hang(play_t *play) {
     return ERR_OK;
 }
 
+// As if somebody had stopped it.
+static err_code_t freeze(play_t *play) {
+    leave_pid(play, "pid", getpid());
+    clock_sleep_ms(number(play, "after_ms"));
+    raise(SIGSTOP);
+    return ERR_OK;
+}
+
 static err_code_t polite(play_t *play) {
     leave_pid(play, "pid", getpid());
     for (uint64_t step = 1;; step++) {
@@ -175,7 +183,7 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
                  {"leave", leave},     {"hang", hang},         {"polite", polite},
                  {"flood", flood},     {"ask", ask},           {"checkpoint", checkpoint},
                  {"garbage", garbage}, {"too_much", too_much}, {"settings", settings},
-                 {"meet", meet}};
+                 {"meet", meet},       {"freeze", freeze}};
     play_t play = {child, job, proto_map_json(job->body), result, err};
     const char *wanted = json_string_value(json_object_get(play.body, "do"));
     err_code_t code = err_set(err, ERR_INVALID, "no part of that name");

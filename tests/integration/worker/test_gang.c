@@ -1,12 +1,14 @@
 // Does a member of a gang know its rank and its others, and does it end when the gang does?
 #include "rig.h"
 
+#include "base/clock.h"
 #include "proto/json.h"
 
+#include <signal.h>
 #include <string.h>
 
-static void assign(fake_t *fake, uint64_t rank, uint64_t world, const char *part) {
-    json_t *body = json_pack("{s:s}", "do", part);
+static void assign(fake_t *fake, uint64_t rank, uint64_t world, const char *body_json) {
+    json_t *body = json_loads(body_json, 0, NULL);
     proto_worker_assign_t member = {
         .job = "j1", .token = 1, .kind = fake->kind, .attempt = 1, .rank = rank, .world = world};
     assert_int_equal(proto_map_from_json(body, fake->arena, &member.body, NULL), ERR_OK);
@@ -35,7 +37,7 @@ static void answer_meet(fake_t *fake, const got_t *got) {
 static void test_ranks_meet(void **state) {
     fake_t *fake = *state;
     fake_worker(fake, NULL);
-    assign(fake, 1, 3, "meet");
+    assign(fake, 1, 3, "{\"do\": \"meet\"}");
     answer_meet(fake, expect_meet(fake, 1, "round-1"));
     answer_meet(fake, expect_meet(fake, 1, "round-2"));
     const proto_job_finish_t *finish = fake_finish(fake, NULL);
@@ -53,7 +55,7 @@ static void test_ranks_meet(void **state) {
 static void test_one_meets_oneself(void **state) {
     fake_t *fake = *state;
     fake_worker(fake, NULL);
-    assign(fake, 0, 0, "meet");
+    assign(fake, 0, 0, "{\"do\": \"meet\"}");
     const proto_job_finish_t *finish = fake_finish(fake, NULL);
     assert_string_equal(finish->outcome, "succeeded");
     json_t *result = rig_result(finish);
@@ -66,7 +68,7 @@ static void test_one_meets_oneself(void **state) {
 static void test_a_refused_meeting_is_the_job_s_error(void **state) {
     fake_t *fake = *state;
     fake_worker(fake, NULL);
-    assign(fake, 1, 3, "meet");
+    assign(fake, 1, 3, "{\"do\": \"meet\"}");
     fake_error(fake, expect_meet(fake, 1, "round-1"), ERR_STALE, NULL);
     const proto_job_finish_t *finish = fake_finish(fake, NULL);
     assert_string_equal(finish->outcome, "failed");
@@ -76,11 +78,76 @@ static void test_a_refused_meeting_is_the_job_s_error(void **state) {
 static void test_a_cancel_ends_the_waiting(void **state) {
     fake_t *fake = *state;
     fake_worker(fake, NULL);
-    assign(fake, 1, 3, "meet");
+    assign(fake, 1, 3, "{\"do\": \"meet\"}");
     expect_meet(fake, 1, "round-1");
     const proto_worker_cancel_t cancel = {.job = "j1", .token = 1};
     fake_send(fake, PROTO_worker_cancel, &cancel);
     assert_string_equal(fake_finish(fake, NULL)->outcome, "cancelled");
+}
+
+// --- Processes that stand still
+
+static void expect_frozen(fake_t *fake, const char *body) {
+    assign(fake, 1, 2, body);
+    pid_t child = fake_child_pid(fake, "j1", 1, "pid");
+    int64_t begun_ms = clock_mono_ms();
+    const proto_job_finish_t *finish = fake_finish(fake, NULL);
+    int64_t took_ms = clock_mono_ms() - begun_ms;
+    assert_string_equal(finish->outcome, "died");
+    assert_non_null(strstr(finish->error->message, "nothing was heard of it for"));
+    assert_non_null(strstr(finish->error->remedy, "who stopped it"));
+    assert_in_range(took_ms, 3500, 5000);
+    assert_true(fake_gone(fake, child, 1000));
+}
+
+static void test_a_stopped_process_is_ended_within_5_s(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    expect_frozen(fake, "{\"do\": \"freeze\", \"after_ms\": 300}");
+}
+
+// It makes no step, and that may be: its thread tells that it lives.
+static void test_a_long_step_is_no_standstill(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 1, 2, "{\"do\": \"hang\"}");
+    pid_t child = fake_child_pid(fake, "j1", 1, "pid");
+    fake_run(fake, 7000);
+    assert_false(fake_gone(fake, child, 0));
+    fake->taken = fake->got_count;
+    fake_expect_nothing(fake, 100);
+}
+
+// Nobody waits for it: how long it may stand still is the dispatcher's business.
+static void test_a_stopped_process_without_a_gang_is_let_be(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 0, 0, "{\"do\": \"freeze\"}");
+    pid_t child = fake_child_pid(fake, "j1", 1, "pid");
+    fake_expect_nothing(fake, 6000);
+    assert_false(fake_gone(fake, child, 0));
+}
+
+// A worker that was stopped itself has not listened meanwhile.
+static void test_a_stopped_worker_does_not_blame_its_process(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 1, 2, "{\"do\": \"polite\"}");
+    pid_t child = fake_child_pid(fake, "j1", 1, "pid");
+    kill(fake->worker, SIGSTOP);
+    fake_run(fake, 6000);
+    kill(fake->worker, SIGCONT);
+    fake_run(fake, 2000);
+    assert_false(fake_gone(fake, child, 0));
+    // Both were, as when their container is: they begin anew together.
+    kill(fake->worker, SIGSTOP);
+    kill(child, SIGSTOP);
+    fake_run(fake, 6000);
+    kill(fake->worker, SIGCONT);
+    fake_run(fake, 300);
+    kill(child, SIGCONT);
+    fake_run(fake, 2000);
+    assert_false(fake_gone(fake, child, 0));
 }
 
 int main(void) {
@@ -89,6 +156,10 @@ int main(void) {
         RIG_TEST(test_one_meets_oneself),
         RIG_TEST(test_a_refused_meeting_is_the_job_s_error),
         RIG_TEST(test_a_cancel_ends_the_waiting),
+        RIG_TEST(test_a_stopped_process_is_ended_within_5_s),
+        RIG_TEST(test_a_long_step_is_no_standstill),
+        RIG_TEST(test_a_stopped_process_without_a_gang_is_let_be),
+        RIG_TEST(test_a_stopped_worker_does_not_blame_its_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
