@@ -222,18 +222,22 @@ err_code_t coll_barrier(coll_t *coll, err_t *err) {
     return gather(coll, "barrier", &mine, 1, all, err);
 }
 
-err_code_t coll_sum_doubles(coll_t *coll, double *data, size_t count, err_t *err) {
-    size_t world = (size_t)coll->world;
-    if (count > COLL_SMALL_MAX / sizeof *data)
-        return err_set(err, ERR_TOO_LARGE, "sum of %zu numbers, more than %zu", count,
-                       COLL_SMALL_MAX / sizeof *data);
-    double *all = mem_zero(world * count + 1, sizeof *all);
+static err_code_t sum_some(coll_t *coll, double *data, size_t count, double *all, err_t *err) {
     err_code_t code = gather(coll, "sum of numbers", data, count * sizeof *data, all, err);
     for (size_t i = 0; i < count && code == ERR_OK; i++) {
         data[i] = all[i];
-        for (size_t r = 1; r < world; r++)
+        for (size_t r = 1; r < (size_t)coll->world; r++)
             data[i] += all[r * count + i];
     }
+    return code;
+}
+
+err_code_t coll_sum_doubles(coll_t *coll, double *data, size_t count, err_t *err) {
+    const size_t most = COLL_SMALL_MAX / sizeof *data;
+    double *all = mem_zero((size_t)coll->world * (count < most ? count : most) + 1, sizeof *all);
+    err_code_t code = ERR_OK;
+    for (size_t at = 0; at < count && code == ERR_OK; at += most)
+        code = sum_some(coll, data + at, count - at < most ? count - at : most, all, err);
     free(all);
     return code;
 }

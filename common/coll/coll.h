@@ -31,7 +31,7 @@
 
 #define COLL_WORLD_MAX       64
 #define COLL_BLOB_MAX        16384
-#define COLL_SMALL_MAX       65536 // bytes of one rank in coll_gather and coll_sum_doubles
+#define COLL_SMALL_MAX       65536 // bytes of one rank in coll_gather
 #define COLL_DEADLINE_MS     4000
 #define COLL_DEADLINE_MAX_MS 120000
 #define COLL_WARM_MS         30000

@@ -74,9 +74,12 @@ typedef struct {
     uint64_t (*memory)(const nn_plan_t *plan);
     err_code_t (*get)(void *self, nn_part_t part, int tensor, float *data, err_t *err);
     err_code_t (*set)(void *self, nn_part_t part, int tensor, const float *data, err_t *err);
+    // replicas: NULL or with a world of at least 2; only then batch->count may be 0. result is this
+    // rank's: the front adds it up. See replicas_impl.h.
     err_code_t (*step)(void *self, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
-                       nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
-    err_code_t (*bn_estimate)(void *self, const uint8_t *pixels, int64_t count, err_t *err);
+                       const nn_replicas_t *replicas, nn_result_t *result, err_t *err);
+    err_code_t (*bn_estimate)(void *self, const uint8_t *pixels, int64_t count,
+                              const nn_replicas_t *replicas, err_t *err);
     void (*use_moving)(void *self);
     // workspace: NULL for the object's own; an object that shares always gets one.
     err_code_t (*predict)(void *self, nn_workspace_t *workspace, const nn_sample_t *samples,

@@ -364,12 +364,30 @@ static err_code_t check_samples(const nn_t *nn, const nn_batch_t *batch, err_t *
     return ERR_OK;
 }
 
-static err_code_t check_batch(const nn_t *nn, const nn_batch_t *batch, err_t *err) {
-    if (!batch || !batch->pixels || !batch->labels) {
+// A world of one is none.
+static err_code_t check_replicas(const nn_replicas_t **replicas, err_t *err) {
+    const nn_replicas_t *given = *replicas;
+    if (given && (given->world < 1 || given->rank < 0 || given->rank >= given->world)) {
+        return err_set(err, ERR_INVALID, "replicas: rank %d of %d", given->rank, given->world);
+    }
+    if (given && given->world > 1 && (!given->gradients || !given->sums)) {
+        return err_set(err, ERR_INVALID, "replicas.%s is NULL", given->sums ? "gradients" : "sums");
+    }
+    *replicas = given && given->world > 1 ? given : NULL;
+    return ERR_OK;
+}
+
+static err_code_t check_batch(const nn_t *nn, const nn_batch_t *batch, bool may_be_empty,
+                              err_t *err) {
+    if (!batch) {
+        return err_set(err, ERR_INVALID, "batch is NULL");
+    }
+    if (may_be_empty && batch->count == 0 && batch->batch_total > 0) {
+        return ERR_OK;
+    }
+    if (!batch->pixels || !batch->labels) {
         return err_set(err, ERR_INVALID, "%s is NULL",
-                       !batch           ? "batch"
-                       : !batch->pixels ? "batch.pixels"
-                                        : "batch.labels");
+                       !batch->pixels ? "batch.pixels" : "batch.labels");
     }
     if (check_count(nn, batch->count, err)) {
         return ERR_INVALID;
@@ -399,21 +417,34 @@ static err_code_t check_adam(const nn_adam_t *adam, err_t *err) {
     return ERR_OK;
 }
 
+// Over all ranks: a loss that is not finite on one of them is not on any.
+static err_code_t add_results(const nn_replicas_t *replicas, nn_result_t *result, err_t *err) {
+    double sums[2] = {result->loss, result->correct};
+    err_code_t code = replicas->sums(replicas->arg, sums, 2, err);
+    if (!code) {
+        *result = (nn_result_t){.loss = sums[0], .correct = (int)sums[1]};
+    }
+    return code;
+}
+
 err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
-                   nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err) {
+                   const nn_replicas_t *replicas, nn_result_t *result, err_t *err) {
     if (!nn->plan.training) {
         return err_set(err, ERR_INVALID, "nn_step: the handle was not made for training");
     }
     if (!result) {
         return err_set(err, ERR_INVALID, "result is NULL");
     }
-    if (check_batch(nn, batch, err) || check_adam(adam, err)) {
+    if (check_replicas(&replicas, err) || check_batch(nn, batch, replicas != NULL, err) ||
+        check_adam(adam, err)) {
         return ERR_INVALID;
     }
     nn->estimated = false;
     *result = (nn_result_t){0};
-    err_code_t code =
-        nn->backend->step(nn->self, batch, step, adam, reduce, reduce_arg, result, err);
+    err_code_t code = nn->backend->step(nn->self, batch, step, adam, replicas, result, err);
+    if (!code && replicas) {
+        code = add_results(replicas, result, err);
+    }
     if (!code && !isfinite(result->loss)) {
         code = err_set(err, ERR_INVALID, "the loss of step %llu is %g", (unsigned long long)step,
                        result->loss);
@@ -424,7 +455,8 @@ err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_ad
 
 // --- Evaluation
 
-err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count, err_t *err) {
+err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count,
+                          const nn_replicas_t *replicas, err_t *err) {
     if (!nn->plan.training) {
         return err_set(err, ERR_INVALID, "nn_bn_estimate: the handle was not made for training");
     }
@@ -432,8 +464,11 @@ err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count, err_t 
         return pixels ? err_set(err, ERR_INVALID, "count is %lld, not >= 1", (long long)count)
                       : err_set(err, ERR_INVALID, "pixels is NULL");
     }
+    if (check_replicas(&replicas, err)) {
+        return ERR_INVALID;
+    }
     nn->estimated = false;
-    err_code_t code = nn->backend->bn_estimate(nn->self, pixels, count, err);
+    err_code_t code = nn->backend->bn_estimate(nn->self, pixels, count, replicas, err);
     nn->estimated = !code;
     return code;
 }

@@ -102,30 +102,52 @@ typedef struct {
     int count;
     uint32_t position; // of the first sample in the global batch
     int batch_total;   // samples in the global batch: gradients and loss are sums divided by it
-} nn_batch_t;
+} nn_batch_t;          // count may be 0 (pixels and labels NULL) for one of several replicas
 
 // Adam (Kingma, Ba 2015) in Keras' form: θ −= lr·√(1−β2^t)/(1−β1^t) · m/(√v + ε), t = step + 1.
 typedef struct {
     float lr, beta1, beta2, epsilon;
 } nn_adam_t;
 
-// Called during the backward pass, bucket by bucket from the last layer to the first, with the
-// gradients of this rank; must replace them with the sum over all ranks. The layout inside a bucket
-// is the backend's own, equal on all ranks with equal choices. An error ends the step; the state is
-// then undefined and must be restored.
+// Replicas: handles of one training, one a process, each with a share of every global batch, shares
+// of any sizes. Made with the same spec, equal nn_choices and the same max_batch, and begun with
+// the same state, they have the same bits of state after every step. All call the same functions in
+// the same order; so these callbacks, too, are called alike on every rank.
+
+// During the backward pass, bucket by bucket from the last layer to the first, with the gradients
+// of this rank (of the backend's kind of memory, in its own layout). They must be replaced by the
+// sums over all ranks, the same bits on all: when this returns or, if there is a finish, when that
+// does.
 typedef err_code_t (*nn_reduce_fn)(void *arg, int bucket, float *gradients, size_t count,
                                    err_t *err);
+typedef err_code_t (*nn_finish_fn)(void *arg, err_t *err);
+// Few numbers, replaced by the sums over all ranks, the same bits on all.
+typedef err_code_t (*nn_sums_fn)(void *arg, double *values, size_t count, err_t *err);
 
 typedef struct {
-    double loss; // sum of weighted losses of this batch (not divided)
-    int correct; // samples whose label was the most probable class
+    int rank, world;
+    // Batch-norm by the statistics of the global batch, forward and back: with it world replicas
+    // compute what one would, but for rounding. Without it each normalises by its own samples', and
+    // the moving statistics take the average over replicas, weighted by their samples (as Keras'
+    // MirroredStrategy does, whose shares are equal).
+    bool sync_bn;
+    nn_reduce_fn gradients;
+    nn_finish_fn finish; // or NULL
+    nn_sums_fn sums;
+    void *arg;
+} nn_replicas_t;
+
+typedef struct {
+    double loss; // sum of weighted losses (not divided), of all replicas' samples
+    int correct; // of these, samples whose label was the most probable class
 } nn_result_t;
 
-// One optimiser step: forward with dropout and batch statistics, loss, backward, reduce, Adam,
-// moving statistics. step counts from 0 over the whole job. A loss that is not finite is
-// ERR_INVALID and leaves result set; the state is then undefined.
+// One optimiser step: forward with dropout and batch statistics, loss, backward, sums over the
+// replicas (NULL: there is but this one), Adam, moving statistics. step counts from 0 over the
+// whole job. A loss that is not finite is ERR_INVALID, on every rank, and leaves result set; so
+// does an error of a callback: the state is then undefined and must be restored.
 err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
-                   nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
+                   const nn_replicas_t *replicas, nn_result_t *result, err_t *err);
 
 // --- Evaluation
 // -------------------------------------------------------------------------------------- Batch-norm
@@ -133,8 +155,10 @@ err_code_t nn_step(nn_t *nn, const nn_batch_t *batch, uint64_t step, const nn_ad
 // of min(32, max_batch), each normalised by its own moments, dropout off; means and second moments
 // are merged over all chunks by image count). Kept beside the moving statistics and used by
 // nn_predict from then until the next nn_step, nn_set or nn_use_moving. Changes nothing that
-// training reads. Needs a handle made for training.
-err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count, err_t *err);
+// training reads. Needs a handle made for training. With replicas (or NULL) all give the same
+// pixels, each computes its part of the chunks, and all get the same bits.
+err_code_t nn_bn_estimate(nn_t *nn, const uint8_t *pixels, int64_t count,
+                          const nn_replicas_t *replicas, err_t *err);
 void nn_use_moving(nn_t *nn);
 
 // probabilities: count × classes (two classes: {1 − p, p}). The bits for an image depend on the

@@ -143,7 +143,7 @@ static err_code_t step(train_t *train, err_t *err) {
     const nn_adam_t adam = {
         .lr = (float)state->lr, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-7f};
     nn_result_t result;
-    err_code_t code = nn_step(train->nn, &batch, state->step, &adam, NULL, NULL, &result, err);
+    err_code_t code = nn_step(train->nn, &batch, state->step, &adam, NULL, &result, err);
     if (code == ERR_INVALID) {
         err_context(err, "epoch %d", state->epochs + 1);
         err_remedy(err, "lower --lr: it is %g", train->options.lr);
@@ -174,7 +174,7 @@ err_code_t epoch_capture(train_t *train, weights_t **out, err_t *err) {
 
 static err_code_t use_statistics(train_t *train, err_t *err) {
     if (train->options.estimate_bn)
-        return nn_bn_estimate(train->nn, train->estimate, train->estimate_count, err);
+        return nn_bn_estimate(train->nn, train->estimate, train->estimate_count, NULL, err);
     nn_use_moving(train->nn);
     return ERR_OK;
 }

@@ -155,7 +155,7 @@ static err_code_t find_last(train_t *train, err_t *err) {
         return ERR_OK;
     err_code_t code = ERR_OK; // the last epoch was an earlier attempt's
     if (train->options.estimate_bn)
-        code = nn_bn_estimate(train->nn, train->estimate, train->estimate_count, err);
+        code = nn_bn_estimate(train->nn, train->estimate, train->estimate_count, NULL, err);
     else
         nn_use_moving(train->nn);
     return code ? code : epoch_capture(train, &train->last, err);

@@ -40,7 +40,7 @@ static err_code_t train(bench_t *bench, int steps, err_t *err) {
                             .count = bench->batch,
                             .batch_total = bench->batch};
         nn_result_t result;
-        code = nn_step(bench->nn, &batch, bench->step, &adam, NULL, NULL, &result, err);
+        code = nn_step(bench->nn, &batch, bench->step, &adam, NULL, &result, err);
     }
     return code;
 }
@@ -63,7 +63,7 @@ static err_code_t obey(bench_t *bench, const char *line, err_t *err) {
         return infer(bench, count, times, err);
     }
     if (sscanf(line, "estimate %d", &count) == 1 && count > 0 && count <= POOL) {
-        return nn_bn_estimate(bench->nn, bench->pixels, count, err);
+        return nn_bn_estimate(bench->nn, bench->pixels, count, NULL, err);
     }
     return err_set(err, ERR_USAGE, "not a command: %s", line);
 }

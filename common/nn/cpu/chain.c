@@ -97,6 +97,9 @@ static void backward_part(void *arg, int64_t item, int thread) {
 // Adds the samples' sums in their order; the result is in the first sample's.
 static void add_samples(const run_t *run) {
     double *total = sums_of(run, 0);
+    if (run->count == 0) {
+        memset(total, 0, 2 * (size_t)run->chain.padded * sizeof *total);
+    }
     for (int n = 1; n < run->count; n++) {
         const double *sums = sums_of(run, n);
         for (int c = 0; c < 2 * run->chain.padded; c++) {
@@ -130,8 +133,13 @@ static float epsilon_of(const cpu_t *cpu, const stage_t *stage) {
     return cpu->plan->spec.layers[stage->links.norm.layer].epsilon;
 }
 
-static void batch_moments(const cpu_t *cpu, stage_t *stage, run_t *run) {
+static void own_moments(const cpu_t *cpu, stage_t *stage, run_t *run) {
     norm_t *norm = &stage->links.norm;
+    if (run->count == 0) {
+        memset(norm->mean, 0, (size_t)run->chain.padded * sizeof *norm->mean);
+        memset(norm->variance, 0, (size_t)run->chain.padded * sizeof *norm->variance);
+        return;
+    }
     find_pivot(run);
     parallel_for(cpu->plan->threads, (int64_t)run->count * run->groups, moments_part, run);
     add_samples(run);
@@ -142,6 +150,17 @@ static void batch_moments(const cpu_t *cpu, stage_t *stage, run_t *run) {
         norm->mean[c] = (double)cpu->pivot[c] + off;
         norm->variance[c] = variance < 0 ? 0 : variance; // NaN stays
     }
+}
+
+static err_code_t batch_moments(const cpu_t *cpu, stage_t *stage, run_t *run, const pass_t *pass,
+                                err_t *err) {
+    norm_t *norm = &stage->links.norm;
+    own_moments(cpu, stage, run);
+    if (!nn_syncs(pass->replicas)) {
+        return ERR_OK;
+    }
+    return nn_moments_of_all(pass->replicas, (double)pass->count / pass->total, norm->mean,
+                             norm->variance, run->chain.channels, err);
 }
 
 static void set_scale(links_t *links, int c, double scale, double shift) {
@@ -155,11 +174,14 @@ static void plain_scale(const run_t *run, links_t *links) {
     }
 }
 
-void cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass) {
+err_code_t cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass, err_t *err) {
     links_t *links = &stage->links;
     run_t run = describe(cpu, stage, pass->count);
     if (links->norm.layer >= 0) {
-        batch_moments(cpu, stage, &run);
+        err_code_t code = batch_moments(cpu, stage, &run, pass, err);
+        if (code) {
+            return code;
+        }
         const float *gamma = gamma_of(cpu, stage), *beta = gamma + stage->second;
         for (int c = 0; c < run.chain.channels; c++) {
             double scale =
@@ -182,28 +204,43 @@ void cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass) {
         run.chain.seed = cpu->plan->seed;
     }
     parallel_for(cpu->plan->threads, (int64_t)run.count * run.chain.out_height, forward_part, &run);
+    return ERR_OK;
 }
 
 // With x̂ = (x − mean)/σ and N numbers a channel:
 // dγ = Σ g·x̂, dβ = Σ g, dx = γ/σ · (g − dβ/N − x̂·dγ/N).
-static void norm_back(const cpu_t *cpu, stage_t *stage, run_t *run) {
+static err_code_t norm_back(const cpu_t *cpu, stage_t *stage, run_t *run, const pass_t *pass,
+                            err_t *err) {
     links_t *links = &stage->links;
     parallel_for(cpu->plan->threads, (int64_t)run->count * run->groups, sums_part, run);
     add_samples(run);
-    const double *beta_sum = sums_of(run, 0), *gamma_sum = beta_sum + run->chain.padded;
+    double *beta_sum = sums_of(run, 0), *gamma_sum = beta_sum + run->chain.padded;
     const float *gamma = gamma_of(cpu, stage);
     float *gradient = cpu_part(cpu, stage, NN_GRADIENT);
     for (int c = 0; c < run->chain.channels; c++) {
         double inverse = 1 / sqrt(links->norm.variance[c] + (double)epsilon_of(cpu, stage));
         gradient[c] = (float)(gamma_sum[c] * inverse);
         gradient[stage->second + c] = (float)beta_sum[c];
-        links->factor[c] = (float)((double)gamma[c] * inverse);
-        links->beta_mean[c] = (float)(beta_sum[c] / numbers(run));
-        links->gamma_mean[c] = (float)(gamma_sum[c] * inverse * inverse / numbers(run));
     }
+    double all = numbers(run);
+    if (nn_syncs(pass->replicas)) { // channels that are only stored have sums of 0
+        all = (double)pass->total * run->chain.height * run->chain.width;
+        err_code_t code =
+            pass->replicas->sums(pass->replicas->arg, beta_sum, 2 * (size_t)run->chain.padded, err);
+        if (code) {
+            return code;
+        }
+    }
+    for (int c = 0; c < run->chain.channels; c++) {
+        double inverse = 1 / sqrt(links->norm.variance[c] + (double)epsilon_of(cpu, stage));
+        links->factor[c] = (float)((double)gamma[c] * inverse);
+        links->beta_mean[c] = (float)(beta_sum[c] / all);
+        links->gamma_mean[c] = (float)(gamma_sum[c] * inverse * inverse / all);
+    }
+    return ERR_OK;
 }
 
-void cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass) {
+err_code_t cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass, err_t *err) {
     links_t *links = &stage->links;
     run_t run = describe(cpu, stage, pass->count);
     run.chain.code = links->code;
@@ -212,7 +249,10 @@ void cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass) {
         run.chain.keep_scale = (float)(1 / (1 - (double)cpu->plan->spec.layers[links->drop].rate));
     }
     if (links->norm.layer >= 0) {
-        norm_back(cpu, stage, &run);
+        err_code_t code = norm_back(cpu, stage, &run, pass, err);
+        if (code) {
+            return code;
+        }
     } else {
         for (int c = 0; c < run.chain.channels; c++) {
             links->factor[c] = 1;
@@ -222,6 +262,7 @@ void cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass) {
         parallel_for(cpu->plan->threads, (int64_t)run.count * run.chain.out_height, backward_part,
                      &run);
     }
+    return ERR_OK;
 }
 
 // --- Prediction

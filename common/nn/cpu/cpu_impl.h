@@ -20,6 +20,7 @@
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/weights.h"
 #include "nn/cpu/wino.h"
+#include "nn/replicas_impl.h"
 
 enum {
     CPU_SETS = 6, // operations for that many sizes of a batch are kept
@@ -128,6 +129,8 @@ typedef struct {
     int count; // samples
     bool drop; // training: dropout, and codes for the way back
     uint32_t position, step;
+    int total;                     // training: samples in the global batch
+    const nn_replicas_t *replicas; // training: or NULL
 } pass_t;
 
 static inline int cpu_round_up(int count, int lanes) {
@@ -206,8 +209,8 @@ void cpu_adam(const cpu_t *cpu, const nn_adam_t *adam, uint64_t step);
 
 // --- chain.c
 // With the batch's statistics.
-void cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass);
-void cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass);
+err_code_t cpu_chain(const cpu_t *cpu, stage_t *stage, const pass_t *pass, err_t *err);
+err_code_t cpu_chain_back(const cpu_t *cpu, stage_t *stage, const pass_t *pass, err_t *err);
 // With stored statistics, which fold makes ready; without batch-norm and ReLU behind a convolution,
 // which has done them.
 void cpu_chain_fold(const cpu_t *cpu, stage_t *stage);
@@ -218,8 +221,9 @@ void cpu_norm_fixed(const cpu_t *cpu, const stage_t *stage, int channel, double 
 
 // --- passes.c
 err_code_t cpu_step(void *self, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
-                    nn_reduce_fn reduce, void *reduce_arg, nn_result_t *result, err_t *err);
-err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count, err_t *err);
+                    const nn_replicas_t *replicas, nn_result_t *result, err_t *err);
+err_code_t cpu_bn_estimate(void *self, const uint8_t *pixels, int64_t count,
+                           const nn_replicas_t *replicas, err_t *err);
 
 // --- predict.c
 void cpu_infer_plan(cpu_t *cpu);

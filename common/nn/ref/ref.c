@@ -101,8 +101,10 @@ static bool make_layer(ref_t *ref, int index) {
     }
     size_t channels = (size_t)layer->in.channels;
     ref_moments_t *moments = &layer->moments;
-    moments->mean = calloc(4 * channels, sizeof(double));
+    moments->mean = calloc(6 * channels, sizeof(double));
     if (moments->mean) {
+        moments->beta = moments->mean + 4 * channels;
+        moments->gamma = moments->mean + 5 * channels;
         moments->variance = moments->mean + channels;
         moments->mean_sum = moments->mean + 2 * channels;
         moments->second_sum = moments->mean + 3 * channels;
@@ -207,50 +209,47 @@ static void load(ref_t *ref, const uint8_t *pixels, int count) {
     }
 }
 
-// From what was loaded; returns the logits.
-static const ref_real_t *run(ref_t *ref, const ref_pass_t *pass) {
-    for (int i = 0; i < ref->layer_count; i++) {
-        kinds[ref->layers[i].spec->kind].forward(ref, &ref->layers[i], pass);
-    }
-    return ref->layers[ref->layer_count - 1].output;
-}
-
-static const ref_real_t *forward(ref_t *ref, const uint8_t *pixels, const ref_pass_t *pass) {
-    load(ref, pixels, pass->count);
-    return run(ref, pass);
-}
-
-// A bucket is a layer: its trained tensors lie one behind the other.
-static err_code_t reduce_layer(ref_t *ref, const ref_layer_t *layer, nn_reduce_fn reduce, void *arg,
-                               int *bucket, err_t *err) {
-    const nn_plan_t *plan = ref->plan;
-    int64_t count = 0;
-    for (int i = layer->tensor; i < plan->tensor_count; i++) {
-        const nn_tensor_t *tensor = &plan->tensors[i];
-        count += tensor->layer == layer->index && tensor->trained ? tensor->count : 0;
-    }
-    if (!reduce || count == 0) {
-        return ERR_OK;
-    }
-    return reduce(arg, (*bucket)++, ref_tensor(ref, layer, NN_GRADIENT, 0), (size_t)count, err);
-}
-
-static err_code_t backward(ref_t *ref, const ref_pass_t *pass, nn_reduce_fn reduce, void *arg,
-                           err_t *err) {
-    int bucket = 0;
-    for (int i = ref->layer_count - 1; i >= 0; i--) {
+// From what was loaded; *logits are the last layer's.
+static err_code_t run(ref_t *ref, const ref_pass_t *pass, const ref_real_t **logits, err_t *err) {
+    err_code_t code = ERR_OK;
+    for (int i = 0; i < ref->layer_count && !code; i++) {
         ref_layer_t *layer = &ref->layers[i];
+        if (layer->spec->kind == NN_BATCH_NORM) {
+            code = ref_batch_norm_moments(ref, layer, pass, err);
+        }
+        kinds[layer->spec->kind].forward(ref, layer, pass);
+    }
+    *logits = ref->layers[ref->layer_count - 1].output;
+    return code;
+}
+
+static err_code_t forward(ref_t *ref, const uint8_t *pixels, const ref_pass_t *pass,
+                          const ref_real_t **logits, err_t *err) {
+    load(ref, pixels, pass->count);
+    return run(ref, pass, logits, err);
+}
+
+static err_code_t backward(ref_t *ref, const ref_pass_t *pass, err_t *err) {
+    const nn_plan_t *plan = ref->plan;
+    nn_buckets_t buckets;
+    nn_buckets_begin(&buckets, pass->replicas, ref->parts[NN_GRADIENT],
+                     ref->offsets[plan->tensor_count]);
+    err_code_t code = ERR_OK;
+    for (int i = ref->layer_count - 1; i >= 0 && !code; i--) {
+        ref_layer_t *layer = &ref->layers[i];
+        if (layer->spec->kind == NN_BATCH_NORM) {
+            code = ref_batch_norm_sums(ref, layer, pass, ref->gradient[0], err);
+        }
         kinds[layer->spec->kind].backward(ref, layer, pass, ref->gradient[0],
                                           i > 0 ? ref->gradient[1] : NULL);
-        err_code_t code = reduce_layer(ref, layer, reduce, arg, &bucket, err);
-        if (code) {
-            return code;
+        if (!code) { // of the first layers, which have no parameters, nothing is left
+            code = nn_buckets_ready(&buckets, i > 0 ? ref->offsets[layer->tensor] : 0, err);
         }
         ref_real_t *before = ref->gradient[1];
         ref->gradient[1] = ref->gradient[0];
         ref->gradient[0] = before;
     }
-    return ERR_OK;
+    return code;
 }
 
 static void update(ref_t *ref, int tensor, const nn_adam_t *adam, uint64_t step) {
@@ -269,57 +268,93 @@ static void update(ref_t *ref, int tensor, const nn_adam_t *adam, uint64_t step)
     }
 }
 
+static err_code_t move_statistics(ref_t *ref, const ref_pass_t *pass, err_t *err) {
+    err_code_t code = ERR_OK;
+    for (int i = 0; i < ref->layer_count && !code; i++) {
+        ref_layer_t *layer = &ref->layers[i];
+        if (layer->spec->kind != NN_BATCH_NORM) {
+            continue;
+        }
+        if (pass->replicas && !nn_syncs(pass->replicas)) {
+            code = nn_average_of_all(pass->replicas, (double)pass->count / pass->total,
+                                     layer->moments.mean, layer->moments.variance,
+                                     layer->in.channels, err);
+        }
+        ref_batch_norm_move(ref, layer);
+    }
+    return code;
+}
+
 static err_code_t step_once(void *self, const nn_batch_t *batch, uint64_t step,
-                            const nn_adam_t *adam, nn_reduce_fn reduce, void *reduce_arg,
+                            const nn_adam_t *adam, const nn_replicas_t *replicas,
                             nn_result_t *result, err_t *err) {
     ref_t *ref = self;
     ref->estimated = false;
-    ref_pass_t pass = {
-        .mode = REF_TRAIN, .count = batch->count, .position = batch->position, .step = step};
-    const ref_real_t *logits = forward(ref, batch->pixels, &pass);
-    ref_head_loss(&ref->plan->spec, logits, batch, ref->gradient[0], result);
-    err_code_t code = backward(ref, &pass, reduce, reduce_arg, err);
-    if (code) {
-        return code;
+    ref_pass_t pass = {.mode = REF_TRAIN,
+                       .count = batch->count,
+                       .position = batch->position,
+                       .step = step,
+                       .total = batch->batch_total,
+                       .replicas = replicas};
+    const ref_real_t *logits;
+    err_code_t code = forward(ref, batch->pixels, &pass, &logits, err);
+    if (!code) {
+        ref_head_loss(&ref->plan->spec, logits, batch, ref->gradient[0], result);
+        code = backward(ref, &pass, err);
     }
-    for (int i = 0; i < ref->plan->tensor_count; i++) {
+    for (int i = 0; i < ref->plan->tensor_count && !code; i++) {
         if (ref->plan->tensors[i].trained) {
             update(ref, i, adam, step);
         }
     }
-    for (int i = 0; i < ref->layer_count; i++) {
-        if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
-            ref_batch_norm_move(ref, &ref->layers[i]);
-        }
-    }
-    return ERR_OK;
+    return code ? code : move_statistics(ref, &pass, err);
 }
 
-static err_code_t bn_estimate(void *self, const uint8_t *pixels, int64_t count, err_t *err) {
-    (void)err;
-    ref_t *ref = self;
+// Chunks go round among the replicas.
+static err_code_t collect(ref_t *ref, const uint8_t *pixels, int64_t count,
+                          const nn_replicas_t *replicas, err_t *err) {
     const nn_plan_t *plan = ref->plan;
     int chunk = plan->max_batch < NN_ESTIMATE_CHUNK ? plan->max_batch : NN_ESTIMATE_CHUNK;
     int64_t image = (int64_t)plan->spec.height * plan->spec.width * plan->spec.channels;
-    for (int64_t done = 0; done < count; done += chunk) {
+    err_code_t code = ERR_OK;
+    for (int64_t done = 0; done < count && !code; done += chunk) {
         int now = count - done < chunk ? (int)(count - done) : chunk;
-        forward(ref, pixels + done * image, &(ref_pass_t){.mode = REF_ESTIMATE, .count = now});
+        if (replicas && done / chunk % replicas->world != replicas->rank) {
+            continue;
+        }
+        const ref_real_t *logits;
+        code = forward(ref, pixels + done * image,
+                       &(ref_pass_t){.mode = REF_ESTIMATE, .count = now}, &logits, err);
         for (int i = 0; i < ref->layer_count; i++) {
             if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
-                if (done == 0) {
-                    ref_batch_norm_clear(&ref->layers[i]);
-                }
                 ref_batch_norm_collect(&ref->layers[i], now);
             }
         }
     }
+    return code;
+}
+
+static err_code_t bn_estimate(void *self, const uint8_t *pixels, int64_t count,
+                              const nn_replicas_t *replicas, err_t *err) {
+    ref_t *ref = self;
     for (int i = 0; i < ref->layer_count; i++) {
         if (ref->layers[i].spec->kind == NN_BATCH_NORM) {
-            ref_batch_norm_settle(ref, &ref->layers[i], count);
+            ref_batch_norm_clear(&ref->layers[i]);
         }
     }
-    ref->estimated = true;
-    return ERR_OK;
+    err_code_t code = collect(ref, pixels, count, replicas, err);
+    for (int i = 0; i < ref->layer_count && !code; i++) {
+        ref_layer_t *layer = &ref->layers[i];
+        if (layer->spec->kind == NN_BATCH_NORM && replicas) {
+            code = replicas->sums(replicas->arg, layer->moments.mean_sum,
+                                  2 * (size_t)layer->in.channels, err);
+        }
+        if (layer->spec->kind == NN_BATCH_NORM && !code) {
+            ref_batch_norm_settle(ref, layer, count);
+        }
+    }
+    ref->estimated = !code;
+    return code;
 }
 
 static void use_moving(void *self) {
@@ -330,7 +365,6 @@ static void use_moving(void *self) {
 static err_code_t predict(void *self, nn_workspace_t *workspace, const nn_sample_t *samples,
                           int count, err_t *err) {
     (void)workspace;
-    (void)err;
     ref_t *ref = self;
     for (int n = 0; n < count; n++) {
         if (samples[n].pixels) {
@@ -339,12 +373,13 @@ static err_code_t predict(void *self, nn_workspace_t *workspace, const nn_sample
             load_input(ref, samples[n].input, n);
         }
     }
-    const ref_real_t *logits = run(ref, &(ref_pass_t){.mode = REF_PREDICT, .count = count});
+    const ref_real_t *logits;
+    err_code_t code = run(ref, &(ref_pass_t){.mode = REF_PREDICT, .count = count}, &logits, err);
     int64_t units = ref_volume(ref->layers[ref->layer_count - 1].out);
-    for (int64_t n = 0; n < count; n++) {
+    for (int64_t n = 0; n < count && !code; n++) {
         ref_head_probabilities(&ref->plan->spec, logits + n * units, 1, samples[n].probabilities);
     }
-    return ERR_OK;
+    return code;
 }
 
 // --- Sharing

@@ -8,6 +8,7 @@
 #define INKLING_NN_REF_IMPL_H
 
 #include "nn/backend_impl.h"
+#include "nn/replicas_impl.h"
 
 #ifndef INKLING_REF_REAL
 #define INKLING_REF_REAL float
@@ -28,11 +29,14 @@ typedef struct {
     int count;         // samples
     uint32_t position; // of the first sample in the global batch
     uint64_t step;
+    int total;                     // REF_TRAIN: samples in the global batch
+    const nn_replicas_t *replicas; // or NULL
 } ref_pass_t;
 
 // Statistics of a batch-norm layer, one number a channel each.
 typedef struct {
     double *mean, *variance; // those of the last forward
+    double *beta, *gamma;    // of the last backward: Σ g and Σ g·x̂
     double *mean_sum;        // Σ images · mean over the chunks of an estimation
     double *second_sum;      // Σ images · (variance + mean²)
 } ref_moments_t;
@@ -87,6 +91,12 @@ REF_KIND(flatten)
 REF_KIND(dense)
 #undef REF_KIND
 
+// Before forward, the statistics that it normalises by, and before backward the sums that it
+// subtracts; both over the ranks, too, where that is asked for.
+err_code_t ref_batch_norm_moments(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass,
+                                  err_t *err);
+err_code_t ref_batch_norm_sums(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass,
+                               const ref_real_t *behind, err_t *err);
 // new = m·old + (1 − m)·batch.
 void ref_batch_norm_move(ref_t *ref, ref_layer_t *layer);
 // An estimation: cleared, fed after each forward, and written to NN_ESTIMATE for `images` in all.

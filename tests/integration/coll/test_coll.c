@@ -107,14 +107,22 @@ static int operate(ranks_me_t *me, void *arg) {
     double small[3] = {me->rank + 1, 1e-3 * me->rank, me->rank == 0 ? NAN : 1};
     NEED(coll_sum_doubles(coll, small, 3, &err) == ERR_OK);
     NEED(small[0] == me->world * (me->world + 1) / 2.0 && isnan(small[2]));
+    double *many = malloc(10001 * sizeof *many);
+    for (int i = 0; i < 10001; i++)
+        many[i] = i + me->rank;
+    NEED(coll_sum_doubles(coll, many, 10001, &err) == ERR_OK);
+    for (int i = 0; i < 10001; i++)
+        NEED(many[i] == i * me->world + me->world * (me->world - 1) / 2.0);
     int mine = 7 * me->rank, all[RANKS_MAX];
+    NEED(coll_gather(coll, many, COLL_SMALL_MAX + 1, all, &err) == ERR_TOO_LARGE);
+    free(many);
     NEED(coll_gather(coll, &mine, sizeof mine, all, &err) == ERR_OK);
     for (int r = 0; r < me->world; r++)
         NEED(all[r] == 7 * r);
     for (int i = 0; i < 200; i++)
         NEED(coll_barrier(coll, &err) == ERR_OK);
     coll_stats_t stats = coll_stats(coll);
-    NEED(stats.operations == 14 + 2 + 200);
+    NEED(stats.operations == 14 + 2 + 2 + 200);
     NEED(stats.seconds > 0 && stats.bytes > 2 * (1 << 20) * sizeof(float));
     coll_destroy(&coll);
     return 0;

@@ -125,7 +125,7 @@ static void wrong_steps(void **state) {
     nn_result_t result;
     const nn_batch_t good = {pixels, labels, weights, 2, 3, 5};
     nn_batch_t batch = good;
-#define STEP(batch, adam) nn_step(nn, (batch), 0, (adam), NULL, NULL, &result, &err)
+#define STEP(batch, adam) nn_step(nn, (batch), 0, (adam), NULL, &result, &err)
     OK(STEP(&good, &support_adam));
     REFUSED(STEP(NULL, &support_adam), "batch");
     batch.pixels = NULL;
@@ -165,7 +165,17 @@ static void wrong_steps(void **state) {
     adam = support_adam;
     adam.epsilon = 0;
     REFUSED(STEP(&good, &adam), "epsilon is 0");
-    REFUSED(nn_step(nn, &good, 0, &support_adam, NULL, NULL, NULL, &err), "result");
+    REFUSED(nn_step(nn, &good, 0, &support_adam, NULL, NULL, &err), "result");
+    const nn_replicas_t wrong[] = {{.rank = 2, .world = 2}, {.rank = 0, .world = 0}, {.world = 2}};
+    REFUSED(nn_step(nn, &good, 0, &support_adam, &wrong[0], &result, &err), "rank 2 of 2");
+    REFUSED(nn_step(nn, &good, 0, &support_adam, &wrong[1], &result, &err), "rank 0 of 0");
+    REFUSED(nn_step(nn, &good, 0, &support_adam, &wrong[2], &result, &err), "replicas.sums");
+    REFUSED(nn_bn_estimate(nn, pixels, 1, &wrong[0], &err), "rank 2 of 2");
+    const nn_replicas_t one = {.world = 1}; // is none: it must have samples, and needs no callbacks
+    nn_batch_t empty = good;
+    empty.count = 0;
+    REFUSED(nn_step(nn, &empty, 0, &support_adam, &one, &result, &err), "count is 0");
+    OK(nn_step(nn, &good, 0, &support_adam, &one, &result, &err));
     nn_destroy(&nn);
     nn = make(2, false);
     REFUSED(STEP(&good, &support_adam), "not made for training");
@@ -177,14 +187,14 @@ static void wrong_evaluation(void **state) {
     nn_t *nn = make(2, true);
     uint8_t pixels[64] = {0};
     float probabilities[6];
-    REFUSED(nn_bn_estimate(nn, NULL, 2, &err), "pixels");
-    REFUSED(nn_bn_estimate(nn, pixels, 0, &err), "count is 0");
+    REFUSED(nn_bn_estimate(nn, NULL, 2, NULL, &err), "pixels");
+    REFUSED(nn_bn_estimate(nn, pixels, 0, NULL, &err), "count is 0");
     REFUSED(nn_predict(nn, NULL, 2, probabilities, &err), "pixels");
     REFUSED(nn_predict(nn, pixels, 2, NULL, &err), "probabilities");
     REFUSED(nn_predict(nn, pixels, 3, probabilities, &err), "count is 3");
     nn_destroy(&nn);
     nn = make(2, false);
-    REFUSED(nn_bn_estimate(nn, pixels, 2, &err), "not made for training");
+    REFUSED(nn_bn_estimate(nn, pixels, 2, NULL, &err), "not made for training");
     nn_destroy(&nn);
 }
 
@@ -210,7 +220,7 @@ static void overflow_is_an_error(void **state) {
     REFUSED(nn_predict(nn, pixels, 1, probabilities, &err), "overflow");
     const int32_t label = 0;
     nn_result_t result = {0};
-    REFUSED(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 17, &support_adam, NULL, NULL,
+    REFUSED(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 17, &support_adam, NULL,
                     &result, &err),
             "the loss of step 17");
     assert_false(isfinite(result.loss));
@@ -270,8 +280,8 @@ static void init_clears_moments(void **state) {
     uint8_t pixels[32] = {9, 1, 7};
     nn_result_t result;
     OK(nn_init(nn, 5, &err));
-    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 0, &support_adam, NULL, NULL,
-               &result, &err));
+    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 0, &support_adam, NULL, &result,
+               &err));
     OK(nn_init(nn, 6, &err));
     OK(nn_init(fresh, 6, &err));
     int64_t count;

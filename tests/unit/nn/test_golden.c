@@ -89,7 +89,7 @@ static void compute(golden_t *golden) {
     OK(nn_predict(golden->nn, pixels, golden->batch, golden->probabilities, &err));
     nn_batch_t batch = {pixels,        labels,           golden->weighted ? weights : NULL,
                         golden->batch, golden->position, golden->total};
-    OK(nn_step(golden->nn, &batch, golden->step, &support_adam, NULL, NULL, &golden->result, &err));
+    OK(nn_step(golden->nn, &batch, golden->step, &support_adam, NULL, &golden->result, &err));
     free(pixels);
     free(labels);
 }

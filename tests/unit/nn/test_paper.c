@@ -24,7 +24,7 @@ static double run_steps(nn_t *nn, const pair_t *pair, int steps) {
                         .batch_total = pair->options.max_batch};
     nn_result_t result = {0};
     for (int step = 0; step < steps; step++) {
-        OK(nn_step(nn, &batch, (uint64_t)step, &support_adam, NULL, NULL, &result, &err));
+        OK(nn_step(nn, &batch, (uint64_t)step, &support_adam, NULL, &result, &err));
     }
     return result.loss / batch.count;
 }
@@ -69,7 +69,7 @@ static void adam_by_the_formula(void **state) {
             }
         }
         nn_result_t result;
-        OK(nn_step(pair.nn, &batch, step, &adam, NULL, NULL, &result, &err));
+        OK(nn_step(pair.nn, &batch, step, &adam, NULL, &result, &err));
         double b1 = (double)adam.beta1, b2 = (double)adam.beta2, when = (double)step + 1;
         double rate = (double)adam.lr * sqrt(1 - pow(b2, when)) / (1 - pow(b1, when));
         for (int t = 0; t < nn_tensor_count(pair.nn); t++) {
@@ -109,8 +109,8 @@ static void estimates(void **state) {
     char *text = support_paper(32, 8, 2);
     pair_t pair = pair_make(subject, text, 5);
     uint8_t *pixels = support_pixels(&pair.spec, 13, 99); // chunks of 5, 5 and 3
-    OK(nn_bn_estimate(pair.ref, pixels, 13, &err));
-    OK(nn_bn_estimate(pair.nn, pixels, 13, &err));
+    OK(nn_bn_estimate(pair.ref, pixels, 13, NULL, &err));
+    OK(nn_bn_estimate(pair.nn, pixels, 13, NULL, &err));
     pair_statistics(&pair, NN_ESTIMATE);
     pair_predict(&pair, 5);
     nn_use_moving(pair.ref);

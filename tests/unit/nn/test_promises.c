@@ -49,7 +49,7 @@ static nn_result_t train(nn_t *nn, const model_t *model, int from, int to) {
                             .labels = model->labels + step % 3,
                             .count = count,
                             .batch_total = count};
-        OK(nn_step(nn, &batch, (uint64_t)step, &support_adam, NULL, NULL, &result, &err));
+        OK(nn_step(nn, &batch, (uint64_t)step, &support_adam, NULL, &result, &err));
     }
     return result;
 }
@@ -112,7 +112,7 @@ static void evaluation_leaves_no_trace(void **state) {
     train(model.nn, &model, 0, 1);
     train(other, &model, 0, 1);
     float probabilities[2 * PROMISE_BATCH];
-    OK(nn_bn_estimate(model.nn, model.pixels, 2 * PROMISE_BATCH, &err));
+    OK(nn_bn_estimate(model.nn, model.pixels, 2 * PROMISE_BATCH, NULL, &err));
     OK(nn_predict(model.nn, model.pixels, 3, probabilities, &err));
     assert_same_state(model.nn, other);
     nn_result_t expected = train(other, &model, 1, 3), got = train(model.nn, &model, 1, 3);
@@ -128,7 +128,7 @@ static void estimate_ends(void **state) {
     model_t model = make_model(*state, 2);
     train(model.nn, &model, 0, 2);
     float moving = first_probability(model.nn, &model);
-    OK(nn_bn_estimate(model.nn, model.pixels, 7, &err));
+    OK(nn_bn_estimate(model.nn, model.pixels, 7, NULL, &err));
     assert_true(first_probability(model.nn, &model) != moving);
     float *data = support_get(model.nn, NN_PARAM, 0), scratch[64];
     OK(nn_set(model.nn, NN_PARAM, 0, data, &err));
@@ -168,7 +168,7 @@ static void predicts_alone_as_in_a_batch(void **state) {
         assert_predicts_alone(model.nn, &model);
         train(model.nn, &model, 0, 2);
         float moving = first_probability(model.nn, &model);
-        OK(nn_bn_estimate(model.nn, model.pixels, 7, &err));
+        OK(nn_bn_estimate(model.nn, model.pixels, 7, NULL, &err));
         assert_predicts_alone(model.nn, &model);
         assert_true(moving != first_probability(model.nn, &model));
         nn_use_moving(model.nn);
@@ -253,15 +253,25 @@ static err_code_t twice(void *arg, int bucket, float *gradients, size_t count, e
                                         : ERR_OK;
 }
 
+static err_code_t keep_sums(void *arg, double *values, size_t count, err_t *error) {
+    (void)arg;
+    (void)values;
+    (void)count;
+    (void)error;
+    return ERR_OK;
+}
+
 static void reduces_every_gradient(void **state) {
     model_t model = make_model(*state, 2);
     nn_t *other = support_new(&model.spec, &model.options);
     copy_state(model.nn, other);
     reduction_t reduction = {.fail_at = -1};
+    const nn_replicas_t replicas = {
+        .world = 2, .gradients = twice, .sums = keep_sums, .arg = &reduction};
     nn_batch_t batch = {model.pixels, model.labels, NULL, PROMISE_BATCH, 0, 2 * PROMISE_BATCH};
     nn_result_t result;
-    OK(nn_step(other, &batch, 4, &support_adam, NULL, NULL, &result, &err));
-    OK(nn_step(model.nn, &batch, 4, &support_adam, twice, &reduction, &result, &err));
+    OK(nn_step(other, &batch, 4, &support_adam, NULL, &result, &err));
+    OK(nn_step(model.nn, &batch, 4, &support_adam, &replicas, &result, &err));
     int64_t trained = 0;
     for (int t = 0; t < nn_tensor_count(other); t++) {
         const nn_tensor_t *tensor = &nn_tensors(other)[t];
@@ -279,8 +289,7 @@ static void reduces_every_gradient(void **state) {
     assert_true((int64_t)reduction.count >= trained); // a layout of its own may pad
     reduction = (reduction_t){.fail_at = 0};
     err_t error = {0};
-    err_code_t code =
-        nn_step(model.nn, &batch, 5, &support_adam, twice, &reduction, &result, &error);
+    err_code_t code = nn_step(model.nn, &batch, 5, &support_adam, &replicas, &result, &error);
     assert_int_equal(code, ERR_UNAVAILABLE);
     assert_non_null(strstr(error.message, "the peer is gone"));
     nn_destroy(&other);
@@ -308,7 +317,7 @@ static void halves_sum_to_the_whole(void **state) {
         nn_batch_t batch = {
             pixels + first * 144, labels + first, weights + first, count, (uint32_t)first, 6};
         nn_result_t result;
-        OK(nn_step(nn, &batch, 9, &still, NULL, NULL, &result, &err));
+        OK(nn_step(nn, &batch, 9, &still, NULL, &result, &err));
         loss += part < 2 ? result.loss : -result.loss;
         for (int t = 0; t < nn_tensor_count(nn); t++) {
             float *gradient = support_get(nn, NN_GRADIENT, t);

@@ -46,7 +46,7 @@ static void free_fixture(fixture_t *fixture) {
 // A step that changes no parameter; what is left are loss and gradients.
 static double loss_of(fixture_t *fixture) {
     nn_result_t result;
-    OK(nn_step(fixture->nn, &fixture->batch, 6, &still, NULL, NULL, &result, &err));
+    OK(nn_step(fixture->nn, &fixture->batch, 6, &still, NULL, &result, &err));
     return result.loss / fixture->batch.batch_total;
 }
 
@@ -146,8 +146,7 @@ static void first_of_a_tie_wins(void **state) {
     const uint8_t pixels[4] = {255, 255, 255, 255};
     const int32_t label = 0;
     nn_result_t result;
-    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 0, &still, NULL, NULL, &result,
-               &err));
+    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, 0, 1}, 0, &still, NULL, &result, &err));
     const double behind = 2 / (1 + exp(-2)); // (p − y) · weight
     float *gradient = support_get(nn, NN_GRADIENT, 0);
     for (int tap = 0; tap < 9; tap++) { // seen from the corner at 0, 0
@@ -169,8 +168,7 @@ static void moving_statistics(void **state) {
     const uint8_t pixels[4] = {0, 51, 102, 255}; // 0, 0.2, 0.4, 1: mean 0.4, variance 0.14
     const int32_t labels[2] = {0, 1};
     nn_result_t result;
-    OK(nn_step(nn, &(nn_batch_t){pixels, labels, NULL, 2, 0, 2}, 0, &still, NULL, NULL, &result,
-               &err));
+    OK(nn_step(nn, &(nn_batch_t){pixels, labels, NULL, 2, 0, 2}, 0, &still, NULL, &result, &err));
     float mean, variance;
     OK(nn_get(nn, NN_PARAM, 2, &mean, &err));
     OK(nn_get(nn, NN_PARAM, 3, &variance, &err));
@@ -181,7 +179,7 @@ static void moving_statistics(void **state) {
     nn_destroy(&nn);
     nn = support_new(&spec, &options);
     OK(nn_init(nn, 1, &err));
-    OK(nn_bn_estimate(nn, pixels, 2, &err));
+    OK(nn_bn_estimate(nn, pixels, 2, NULL, &err));
     OK(nn_get(nn, NN_ESTIMATE, 2, &mean, &err));
     OK(nn_get(nn, NN_ESTIMATE, 3, &variance, &err));
     assert_true(fabs((double)mean - 0.4) < 1e-7);
@@ -204,7 +202,7 @@ static void loss_of_far_logits(void **state) {
         const uint8_t pixels[2] = {0, 0};
         const int32_t labels[2] = {0, 1};
         nn_result_t result;
-        OK(nn_step(nn, &(nn_batch_t){pixels, labels, NULL, 2, 0, 2}, 0, &still, NULL, NULL, &result,
+        OK(nn_step(nn, &(nn_batch_t){pixels, labels, NULL, 2, 0, 2}, 0, &still, NULL, &result,
                    &err));
         assert_true(fabs(result.loss - 1000) < 1e-9);
         assert_int_equal(result.correct, 1);
@@ -230,8 +228,8 @@ static void dropout_follows_the_counter(void **state) {
     memset(pixels, 255, sizeof pixels);
     const int32_t label = 0;
     nn_result_t result;
-    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, POSITION, 5}, STEP, &still, NULL, NULL,
-               &result, &err));
+    OK(nn_step(nn, &(nn_batch_t){pixels, &label, NULL, 1, POSITION, 5}, STEP, &still, NULL, &result,
+               &err));
     float *gradient = support_get(nn, NN_GRADIENT, 0);
     int kept = 0;
     for (int c = 0; c < C; c++) {
