@@ -296,7 +296,11 @@ static void broken_streams_are_cut(void **state) {
         12);
     close(fd);
     check_serves(&scene);
-    assert_true(scene_rss(&scene) - before < 64 << 20);
+    int64_t growth = scene_rss(&scene) - before;
+    print_message("broken streams: grown by %.1f MiB\n", (double)growth / 1048576);
+#ifndef GATEWAY_SANITIZED // whose own memory grows as well
+    assert_true(growth < 64 << 20);
+#endif
     for (int i = 0; i < HALF; i++)
         close(half[i]);
     scene_close(&scene);
