@@ -1,8 +1,8 @@
 # CUDA 13 with cuDNN 9: INKLING_CUDA_ROOT, the folder that holds include/ and lib/, or "" with
 # INKLING_CUDA_WHY, what is missing. A folder made by ops/cuda-toolkit is found as any toolkit is:
-#   -DINKLING_CUDA_ROOT=DIR, the environment's CUDA_HOME, or a usual place.
+#   -DINKLING_CUDA_ROOT=DIR, the environment's CUDA_HOME, or a usual place; ops/test puts one into the last.
 set(INKLING_CUDA_WHY "no cuda_runtime.h")
-foreach(root "${INKLING_CUDA_ROOT}" "$ENV{CUDA_HOME}" /usr/local/cuda /opt/cuda)
+foreach(root "${INKLING_CUDA_ROOT}" "$ENV{CUDA_HOME}" /usr/local/cuda /opt/cuda "$ENV{HOME}/.cache/inkling/cuda")
   if(NOT root OR NOT EXISTS ${root}/include/cuda_runtime_api.h)
     continue()
   endif()

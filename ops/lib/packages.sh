@@ -8,7 +8,7 @@ libprotobuf-c-dev protobuf-c-compiler libonnx-dev"
 # Programs that the stack runs.
 RUN_PACKAGES="redis-server"
 # What the tests need on top.
-TEST_PACKAGES="$RUN_PACKAGES libcmocka-dev python3-zmq python3-msgpack slurmctld slurmd slurm-client munge
+TEST_PACKAGES="$RUN_PACKAGES libcmocka-dev python3-zmq python3-msgpack python3-pip slurmctld slurmd slurm-client munge
 iproute2 faketime"
 # What the static checks need on top.
 LINT_PACKAGES="clang-14 clang-format-14 clang-tidy-14 shellcheck git"
