@@ -140,6 +140,10 @@ void child_moved(child_t *child) {
 }
 
 void child_event(child_t *child, const char *type, json_t *data) {
+    if (child->assign.rank > 0) {
+        json_decref(data);
+        return;
+    }
     proto_arena_t *arena = proto_arena_new();
     proto_report_t event = {.type = type};
     err_t err;
@@ -292,7 +296,8 @@ static void meet_oneself(child_t *child, const void *data, size_t size, proto_by
 
 err_code_t child_meet(child_t *child, const char *round, const void *data, size_t size,
                       proto_bytes_t *all, err_t *err) {
-    const proto_gang_meet_t meet = {.job = child->assign.job,
+    const proto_gang_meet_t meet = {.worker = child->conf.name,
+                                    .job = child->assign.job,
                                     .token = child->assign.token,
                                     .rank = child->assign.rank,
                                     .round = round,
@@ -465,8 +470,9 @@ int child_main(int argc, char **argv, child_run_fn run) {
         child_free(child);
         return code == ERR_USAGE ? 2 : 1;
     }
-    child->outgoing = outgoing_new(LINK_FD, child->assign.job, child->assign.token,
-                                   child->assign.world > 1 ? LINK_BEAT_MS : 0);
+    child->outgoing =
+        outgoing_new(LINK_FD, child->assign.job, child->assign.token,
+                     child->assign.world > 1 ? LINK_BEAT_MS : 0, child->assign.rank == 0);
     ERR_ASSERT(pthread_create(&child->reader, NULL, run_reader, child) == 0);
     child->files = child_files_new(child, child->folder + strlen(child->conf.files) + 1);
     code = run_job(child, run);

@@ -26,7 +26,8 @@ typedef struct {
     const char *files;                    // root of the stack's files (absolute)
     const char *folder;                   // <files>/jobs/<id>/<token>: exists, this attempt's own
     // Several processes that do one job together, each on a worker of its own: a gang. Without one
-    // 0, 1 and NULL. Only rank 0 may record checkpoints, register something, send events.
+    // 0, 1 and NULL. Only rank 0 may record checkpoints and register something; events of the
+    // others are left out. The job succeeds with rank 0; the others' success ends their part alone.
     int rank, world;
     const char *address; // where the others reach this host: numeric, IPv4 or IPv6
 } child_job_t;

@@ -42,6 +42,7 @@ struct outgoing {
     size_t count; // frames in queue
     progress_t progress;
     int64_t beat_ms;
+    bool events;                          // progress is told as events, too
     bool hurried, broken, closing, ended; // ended: the job's end was put
 };
 
@@ -89,7 +90,8 @@ static void flush_progress(outgoing_t *outgoing) {
                            .step_ms = median_ms(progress)};
     err_t err;
     if (link_encode(&outgoing->queue, PROTO_lease, 0, &lease, &err) != ERR_OK ||
-        (progress->event && !outgoing->hurried && put_progress_event(outgoing, &err) != ERR_OK))
+        (progress->event && outgoing->events && !outgoing->hurried &&
+         put_progress_event(outgoing, &err) != ERR_OK))
         log_error("progress cannot be told: %s", err.message);
     progress->pending = progress->event = false;
     progress->sent_ms = clock_mono_ms();
@@ -249,12 +251,13 @@ void outgoing_break(outgoing_t *outgoing) {
 // --- Life
 // ---------------------------------------------------------------------------------------
 
-outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms) {
+outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms, bool events) {
     outgoing_t *outgoing = mem_zero(1, sizeof *outgoing);
     outgoing->fd = fd;
     outgoing->job = job;
     outgoing->token = token;
     outgoing->beat_ms = beat_ms;
+    outgoing->events = events;
     buf_init(&outgoing->queue, 8 * (size_t)PROTO_MESSAGE_MAX);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -9,8 +9,8 @@
 typedef struct outgoing outgoing_t;
 
 // job: for the lease's frames; must live as long. beat_ms: progress is told at least so often; 0:
-// only when there is some.
-outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms);
+// only when there is some. events: it is told as events, too.
+outgoing_t *outgoing_new(int fd, const char *job, uint64_t token, int64_t beat_ms, bool events);
 // Writes what waits, unless the link is broken, and ends the thread.
 void outgoing_destroy(outgoing_t **outgoing);
 

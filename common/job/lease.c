@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct lease_table {
     map_t *by_job;
@@ -27,10 +28,25 @@ void lease_table_destroy(lease_table_t **self) {
     *self = NULL;
 }
 
+static void make_key(char key[LEASE_KEY_SIZE], const char *job, size_t rank) {
+    if (rank == 0)
+        snprintf(key, LEASE_KEY_SIZE, "%s", job);
+    else
+        snprintf(key, LEASE_KEY_SIZE, "%.64s/%zu", job, rank);
+}
+
 lease_t *lease_add(lease_table_t *table, lease_owner_t *owner, const char *job, uint64_t token,
                    int64_t now_ms) {
+    return lease_add_member(table, owner, job, token, 0, 0, now_ms);
+}
+
+lease_t *lease_add_member(lease_table_t *table, lease_owner_t *owner, const char *job,
+                          uint64_t token, size_t rank, size_t world, int64_t now_ms) {
     lease_t *lease = mem_zero(1, sizeof *lease);
     snprintf(lease->job, sizeof lease->job, "%s", job);
+    make_key(lease->key, job, rank);
+    lease->rank = rank;
+    lease->world = world;
     lease->token = token;
     lease->granted_ms = lease->renewed_ms = lease->moved_ms = now_ms;
     lease->owner = owner;
@@ -39,12 +55,12 @@ lease_t *lease_add(lease_table_t *table, lease_owner_t *owner, const char *job, 
         owner->first->previous = lease;
     owner->first = lease;
     owner->count++;
-    ERR_ASSERT(map_put(table->by_job, lease->job, lease) == NULL);
+    ERR_ASSERT(map_put(table->by_job, lease->key, lease) == NULL);
     return lease;
 }
 
 void lease_remove(lease_table_t *table, lease_t *lease) {
-    map_remove(table->by_job, lease->job);
+    map_remove(table->by_job, lease->key);
     if (lease->previous)
         lease->previous->next = lease->next;
     else
@@ -59,6 +75,24 @@ lease_t *lease_find(const lease_table_t *table, const char *job) {
     return map_get(table->by_job, job);
 }
 
+lease_t *lease_member(const lease_table_t *table, const char *job, size_t rank) {
+    char key[LEASE_KEY_SIZE];
+    make_key(key, job, rank);
+    return map_get(table->by_job, key);
+}
+
+lease_t *lease_of(const lease_table_t *table, const char *job, const char *worker) {
+    lease_t *first = lease_find(table, job);
+    if (!first || strcmp(first->worker, worker) == 0)
+        return first;
+    for (size_t rank = 1; rank < first->world; rank++) {
+        lease_t *lease = lease_member(table, job, rank);
+        if (lease && strcmp(lease->worker, worker) == 0)
+            return lease;
+    }
+    return NULL;
+}
+
 size_t lease_count(const lease_table_t *table) {
     return map_count(table->by_job);
 }
@@ -69,7 +103,7 @@ lease_t *lease_next(const lease_table_t *table, size_t *at) {
 
 void lease_renew(lease_t *lease, uint64_t step, double step_ms, int64_t now_ms) {
     lease->renewed_ms = now_ms;
-    lease->shown = true;
+    lease->shown = lease->heard = true;
     if (step != lease->step)
         lease->moved_ms = now_ms;
     lease->step = step;
@@ -78,8 +112,14 @@ void lease_renew(lease_t *lease, uint64_t step, double step_ms, int64_t now_ms) 
 
 void lease_grace(lease_table_t *table, int64_t now_ms) {
     size_t at = 0;
-    for (lease_t *lease; (lease = map_next(table->by_job, &at)) != NULL;)
+    for (lease_t *lease; (lease = map_next(table->by_job, &at)) != NULL;) {
         lease->renewed_ms = lease->moved_ms = now_ms;
+        lease->heard = false;
+    }
+}
+
+int64_t lease_limit_ms(const lease_t *lease, int64_t lease_ms, int64_t gang_ms) {
+    return lease->world > 1 && lease->heard && gang_ms < lease_ms ? gang_ms : lease_ms;
 }
 
 int64_t lease_stall_limit_ms(const lease_t *lease, int64_t stall_ms) {
@@ -87,9 +127,9 @@ int64_t lease_stall_limit_ms(const lease_t *lease, int64_t stall_ms) {
     return usual_ms > (double)stall_ms ? (int64_t)usual_ms : stall_ms;
 }
 
-lease_verdict_t lease_judge(const lease_t *lease, int64_t now_ms, int64_t lease_ms,
+lease_verdict_t lease_judge(const lease_t *lease, int64_t now_ms, int64_t lease_ms, int64_t gang_ms,
                             int64_t stall_ms) {
-    if (now_ms - lease->renewed_ms > lease_ms)
+    if (now_ms - lease->renewed_ms > lease_limit_ms(lease, lease_ms, gang_ms))
         return LEASE_EXPIRED;
     if (lease->shown && now_ms - lease->moved_ms > lease_stall_limit_ms(lease, stall_ms))
         return LEASE_STALLED;

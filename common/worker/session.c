@@ -266,6 +266,8 @@ static void on_renewed(session_t *session, const proto_worker_renewed_t *renewed
         setup->lost(setup->arg, renewed->lost.items[i].job, renewed->lost.items[i].token);
     for (size_t i = 0; i < renewed->cancel.count; i++)
         setup->cancel(setup->arg, renewed->cancel.items[i].job, renewed->cancel.items[i].token);
+    for (size_t i = 0; i < renewed->release.count; i++)
+        setup->release(setup->arg, renewed->release.items[i].job, renewed->release.items[i].token);
     if (renewed->hello)
         send_hello(session);
 }
@@ -335,19 +337,31 @@ static void on_own_answer(session_t *session, const bus_message_t *message) {
     on_session_error(session, to_hello, &err);
 }
 
+static bool is_order(proto_type_t type) {
+    return type == PROTO_worker_assign || type == PROTO_worker_cancel ||
+           type == PROTO_worker_release || type == PROTO_worker_lost;
+}
+
 static void on_order(session_t *session, const bus_message_t *message) {
     const session_setup_t *setup = &session->setup;
-    proto_worker_assign_t assign;
-    proto_worker_cancel_t cancel;
+    union {
+        proto_worker_assign_t assign;
+        proto_worker_cancel_t cancel;
+        proto_worker_release_t release;
+        proto_worker_lost_t lost;
+    } order;
     err_t err;
-    bool assigns = message->type == PROTO_worker_assign;
-    if (proto_decode(message->type, message->body.data, message->body.size, session->arena,
-                     assigns ? (void *)&assign : (void *)&cancel, &err) != ERR_OK)
+    if (proto_decode(message->type, message->body.data, message->body.size, session->arena, &order,
+                     &err) != ERR_OK)
         log_warn("an order of the dispatcher cannot be read: %s", err.message);
-    else if (assigns)
-        setup->assign(setup->arg, &assign);
+    else if (message->type == PROTO_worker_assign)
+        setup->assign(setup->arg, &order.assign);
+    else if (message->type == PROTO_worker_cancel)
+        setup->cancel(setup->arg, order.cancel.job, order.cancel.token);
+    else if (message->type == PROTO_worker_release)
+        setup->release(setup->arg, order.release.job, order.release.token);
     else
-        setup->cancel(setup->arg, cancel.job, cancel.token);
+        setup->lost(setup->arg, order.lost.job, order.lost.token);
 }
 
 static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *message) {
@@ -356,7 +370,7 @@ static void on_message(void *arg, bus_socket_t *socket, const bus_message_t *mes
     session->heard_ms = clock_mono_ms();
     proto_arena_reset(session->arena);
     call_t *call = find_call(session, message->id);
-    if (message->type == PROTO_worker_assign || message->type == PROTO_worker_cancel)
+    if (is_order(message->type))
         on_order(session, message);
     else if (read_not_leader(session, message))
         return;

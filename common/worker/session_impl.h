@@ -35,6 +35,7 @@ typedef struct {
     size_t (*leases)(void *arg, proto_lease_t *leases, size_t room);
     void (*assign)(void *arg, const proto_worker_assign_t *assign);
     void (*cancel)(void *arg, const char *job, uint64_t token);
+    void (*release)(void *arg, const char *job, uint64_t token);
     void (*lost)(void *arg, const char *job, uint64_t token);
     void *arg;
 } session_setup_t;

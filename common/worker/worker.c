@@ -149,6 +149,12 @@ static void on_cancel(void *arg, const char *job, uint64_t token) {
         attempt_cancel(attempt);
 }
 
+static void on_release(void *arg, const char *job, uint64_t token) {
+    attempt_t *attempt = find_attempt(arg, job, token);
+    if (attempt)
+        attempt_release(attempt);
+}
+
 static void on_lost(void *arg, const char *job, uint64_t token) {
     attempt_t *attempt = find_attempt(arg, job, token);
     if (attempt)
@@ -302,6 +308,7 @@ static err_code_t connect_session(worker_t *worker, err_t *err) {
                              .leases = list_leases,
                              .assign = on_assign,
                              .cancel = on_cancel,
+                             .release = on_release,
                              .lost = on_lost,
                              .arg = worker};
     return session_new(service_loop(worker->service), &setup, &worker->session, err);

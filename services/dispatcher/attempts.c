@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/utf8.h"
-#include "workers_impl.h"
+#include "gangs_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,30 +31,40 @@ static void fill_assign(dispatcher_t *d, const lease_t *lease, proto_bytes_t bod
                                       .token = lease->token,
                                       .kind = lease->kind,
                                       .attempt = lease->attempt,
+                                      .rank = lease->rank,
+                                      .world = lease->world,
                                       .body = body,
                                       .checkpoint = checkpoint_of(d, checkpoint)};
+}
+
+static lease_t *grant(dispatcher_t *d, const store_reply_t *reply, const char *worker_name,
+                      size_t rank, size_t world) {
+    int64_t now_ms = clock_mono_ms();
+    worker_t *worker = worker_make(d, worker_name);
+    const char *job = reply_text(reply, 0);
+    lease_t *lease = lease_find(d->leases, job);
+    if (lease && rank == 0) // it ended, and was leased again, before we heard of the end
+        drop_attempt(d, job, lease->token, NULL);
+    lease = lease_add_member(d->leases, &worker->leases, job, reply_number(reply, 1), rank, world,
+                             now_ms);
+    snprintf(lease->kind, sizeof lease->kind, "%s", reply_text(reply, 2));
+    snprintf(lease->worker, sizeof lease->worker, "%s", worker->name);
+    snprintf(lease->boot, sizeof lease->boot, "%s", worker->boot);
+    lease->attempt = reply_number(reply, 3);
+    lease->sent_ms = now_ms;
+    lease->heard = true; // it was alive just now
+    followers_touch(d, job);
+    log_debug("job %s leased to %s with token %llu", job, worker->name,
+              (unsigned long long)lease->token);
+    return lease;
 }
 
 bool take_lease(dispatcher_t *d, const store_reply_t *reply, const char *worker_name,
                 proto_worker_assign_t *assign) {
     if (store_count(reply) < 4)
         return false;
-    int64_t now_ms = clock_mono_ms();
-    worker_t *worker = worker_make(d, worker_name);
-    const char *job = reply_text(reply, 0);
-    lease_t *lease = lease_find(d->leases, job);
-    if (lease) // it ended, and was leased again, before we heard of the end
-        lease_remove(d->leases, lease);
-    lease = lease_add(d->leases, &worker->leases, job, reply_number(reply, 1), now_ms);
-    snprintf(lease->kind, sizeof lease->kind, "%s", reply_text(reply, 2));
-    snprintf(lease->worker, sizeof lease->worker, "%s", worker->name);
-    snprintf(lease->boot, sizeof lease->boot, "%s", worker->boot);
-    lease->attempt = reply_number(reply, 3);
-    lease->sent_ms = now_ms;
+    const lease_t *lease = grant(d, reply, worker_name, 0, 0);
     fill_assign(d, lease, reply_bytes(reply, 4), reply_bytes(reply, 5), assign);
-    followers_touch(d, job);
-    log_debug("job %s leased to %s with token %llu", job, worker->name,
-              (unsigned long long)lease->token);
     return true;
 }
 
@@ -78,9 +88,24 @@ void send_assign(dispatcher_t *d, const proto_worker_assign_t *assign) {
         send_to_holder(d, lease, PROTO_worker_assign, assign);
 }
 
+void take_gang(dispatcher_t *d, const store_reply_t *reply, char (*names)[PROTO_NAME_MAX + 1],
+               size_t count) {
+    if (store_count(reply) < 4)
+        return;
+    for (size_t rank = 0; rank < count; rank++)
+        grant(d, reply, names[rank], rank, count);
+    for (size_t rank = 0; rank < count; rank++) {
+        const lease_t *lease = lease_member(d->leases, reply_text(reply, 0), rank);
+        proto_worker_assign_t assign;
+        fill_assign(d, lease, reply_bytes(reply, 4), reply_bytes(reply, 5), &assign);
+        send_to_holder(d, lease, PROTO_worker_assign, &assign);
+    }
+    log_info("job %s: a gang of %zu begins", reply_text(reply, 0), count);
+}
+
 static void assignment_read(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                             const err_t *err) {
-    const lease_t *lease = lease_find(d->leases, item->job);
+    const lease_t *lease = lease_of(d->leases, item->job, item->worker);
     proto_worker_assign_t assign;
     if (err || !lease || lease->token != item->token || lease->ending)
         return;
@@ -93,15 +118,60 @@ void resend_assign(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
     item_t *item = item_new(SCRIPT_assignment, NULL, assignment_read);
     lease->sent_ms = now_ms;
     snprintf(item->job, sizeof item->job, "%s", lease->job);
+    snprintf(item->worker, sizeof item->worker, "%s", lease->worker);
     item->token = lease->token;
     item_text(item, lease->job);
     batch_add(d->batch, item);
+}
+
+// The attempt's leases, one after the other; *rank begins with 0.
+static lease_t *attempt_next(const dispatcher_t *d, const char *job, uint64_t token, size_t *rank) {
+    const lease_t *first = lease_find(d->leases, job);
+    size_t world = first && first->world ? first->world : 1;
+    while (first && first->token == token && *rank < world) {
+        lease_t *lease = lease_member(d->leases, job, (*rank)++);
+        if (lease)
+            return lease;
+    }
+    return NULL;
 }
 
 void tell_cancel(dispatcher_t *d, lease_t *lease) {
     proto_worker_cancel_t cancel = {.job = lease->job, .token = lease->token};
     lease->cancel = true;
     send_to_holder(d, lease, PROTO_worker_cancel, &cancel);
+}
+
+void cancel_attempt(dispatcher_t *d, const char *job, uint64_t token) {
+    size_t rank = 0;
+    for (lease_t *lease; (lease = attempt_next(d, job, token, &rank)) != NULL;)
+        tell_cancel(d, lease);
+}
+
+void release_gang(dispatcher_t *d, const char *job, uint64_t token) {
+    size_t rank = 0;
+    for (lease_t *lease; (lease = attempt_next(d, job, token, &rank)) != NULL;) {
+        proto_worker_release_t release = {.job = lease->job, .token = lease->token};
+        lease->release = true;
+        send_to_holder(d, lease, PROTO_worker_release, &release);
+    }
+}
+
+void drop_attempt(dispatcher_t *d, const char *job, uint64_t token, const char *teller) {
+    const lease_t *first = lease_find(d->leases, job);
+    if (!first || first->token != token)
+        return;
+    if (first->world)
+        meetings_end(d, first->job);
+    for (size_t rank = first->world ? first->world : 1; rank-- > 0;) { // rank 0 goes last
+        lease_t *lease = lease_member(d->leases, job, rank);
+        if (!lease)
+            continue;
+        proto_worker_lost_t lost = {.job = lease->job, .token = lease->token};
+        if (lease->world && !(teller && strcmp(lease->worker, teller) == 0))
+            send_to_holder(d, lease, PROTO_worker_lost, &lost);
+        lease_remove(d->leases, lease);
+    }
 }
 
 // --- Idle workers are sent for what waits
@@ -145,6 +215,7 @@ static void ask_lease(dispatcher_t *d, worker_t *worker, kind_t *kind) {
     snprintf(item->kind, sizeof item->kind, "%s", kind->name);
     item_text(item, worker->name);
     item_text(item, worker->boot);
+    item_text(item, gangs_before(d, worker));
     put_kinds(item, worker);
     kind->asked++;
     worker->reserved++;
@@ -157,6 +228,7 @@ static void match(void *arg) {
     d->workers->matching = false;
     if (d->leader.state != LEADER_LEADING || !d->leader.store_up)
         return;
+    gangs_match(d);
     for (kind_t *kind; (kind = map_next(d->workers->kinds, &at)) != NULL;) {
         worker_t *worker;
         while (kind->ready > kind->asked && asked < MATCH_MAX &&
@@ -190,13 +262,21 @@ static err_code_t stale(err_t *err, const char *job, uint64_t token) {
                    (unsigned long long)token);
 }
 
+// word: what the script says of the one who tells.
+static err_code_t refusal(err_t *err, const item_t *item, const char *word) {
+    if (strcmp(word, "RANK") != 0)
+        return stale(err, item->job, item->token);
+    err_set(err, ERR_INVALID, "job %s: %s is not rank 0 of its gang", item->job, item->worker);
+    return err_remedy(err, "only rank 0 sends events, checkpoints and results");
+}
+
 static void stored(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                    const err_t *err) {
     err_t why;
     if (err) {
         answer_error(d, &item->from, err);
     } else if (reply_text(reply, 0)[0]) {
-        stale(&why, item->job, item->token);
+        refusal(&why, item, reply_text(reply, 0));
         answer_error(d, &item->from, &why);
     } else {
         followers_touch(d, item->job);
@@ -205,10 +285,11 @@ static void stored(dispatcher_t *d, const item_t *item, const store_reply_t *rep
 }
 
 static item_t *attempt_item(script_t script, const bus_message_t *message, item_fn done,
-                            const char *job, uint64_t token) {
+                            const char *job, uint64_t token, const char *worker) {
     request_t from = request_of(message);
     item_t *item = item_new(script, &from, done);
     snprintf(item->job, sizeof item->job, "%s", job);
+    snprintf(item->worker, sizeof item->worker, "%s", worker);
     item->token = token;
     item_text(item, job);
     item_number(item, token);
@@ -257,8 +338,10 @@ void on_report(dispatcher_t *d, const bus_message_t *message) {
         answer_error(d, &from, &err);
         return;
     }
-    item_t *item = attempt_item(SCRIPT_report, message, stored, report.job, report.token);
+    item_t *item =
+        attempt_item(SCRIPT_report, message, stored, report.job, report.token, report.worker);
     double progress = progress_of(report.events.items, report.events.count);
+    item_text(item, report.worker);
     item_number(item, report.seq);
     if (progress < 0)
         item_text(item, "");
@@ -284,8 +367,9 @@ void on_checkpoint(dispatcher_t *d, const bus_message_t *message) {
         request_t from = request_of(message);
         answer_error(d, &from, &err);
     } else {
-        item_t *item =
-            attempt_item(SCRIPT_checkpoint, message, stored, checkpoint.job, checkpoint.token);
+        item_t *item = attempt_item(SCRIPT_checkpoint, message, stored, checkpoint.job,
+                                    checkpoint.token, checkpoint.worker);
+        item_text(item, checkpoint.worker);
         item_bytes(item, packed.data, packed.size);
         item_number(item, checkpoint.checkpoint->step);
         item_text(item, checkpoint.checkpoint->path);
@@ -310,12 +394,6 @@ static void count_outcome(dispatcher_t *d, const char *outcome) {
             metric_add((metric_counter_t *)(void *)((char *)&d->stats + counters[i].offset), 1);
 }
 
-static void drop_lease(dispatcher_t *d, const char *job, uint64_t token) {
-    lease_t *lease = lease_find(d->leases, job);
-    if (lease && lease->token == token)
-        lease_remove(d->leases, lease);
-}
-
 // The job is in that state now.
 static void job_moved(dispatcher_t *d, const char *job, const char *state, const char *kind,
                       uint64_t delay_ms) {
@@ -324,6 +402,8 @@ static void job_moved(dispatcher_t *d, const char *job, const char *state, const
         return;
     if (delay_ms)
         watch_delay(d, (int64_t)delay_ms);
+    else if (!kind[0])
+        watch_soon(d); // a gang's
     else
         kind_ready(d, kind, 1);
 }
@@ -334,6 +414,16 @@ static void delete_leftovers(dispatcher_t *d, const store_reply_t *reply, const 
     for (size_t i = 7; i < store_count(reply); i++)
         if (strncmp(reply_text(reply, i), folder, strlen(folder)) == 0)
             files_delete(d->files, reply_text(reply, i));
+}
+
+// One member's part is done, or was given back: then the others are to come to an end, too.
+static void part_ended(dispatcher_t *d, const item_t *item) {
+    lease_t *lease = lease_of(d->leases, item->job, item->worker);
+    if (!lease || lease->token != item->token || lease->rank == 0)
+        return;
+    lease_remove(d->leases, lease);
+    if (strcmp(item->kind, "released") == 0)
+        release_gang(d, item->job, item->token);
 }
 
 static void finished(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
@@ -347,8 +437,9 @@ static void finished(dispatcher_t *d, const item_t *item, const store_reply_t *r
         return;
     }
     if (reply_text(reply, 0)[0]) {
-        drop_lease(d, item->job, item->token);
-        stale(&why, item->job, item->token);
+        refusal(&why, item, reply_text(reply, 0));
+        if (why.code == ERR_STALE && lease_of(d->leases, item->job, item->worker))
+            drop_attempt(d, item->job, item->token, item->worker);
         answer_error(d, &item->from, &why);
         match_later(d);
         return;
@@ -357,7 +448,10 @@ static void finished(dispatcher_t *d, const item_t *item, const store_reply_t *r
     proto_worker_assign_t next;
     proto_job_finished_t done = {
         .job = item->job, .state = reply_text(reply, 1), .version = reply_number(reply, 2)};
-    drop_lease(d, item->job, item->token);
+    if (strcmp(done.state, "part") == 0)
+        part_ended(d, item);
+    else
+        drop_attempt(d, item->job, item->token, item->worker);
     job_moved(d, item->job, done.state, reply_text(reply, 4), reply_number(reply, 5));
     if (take_lease(d, store_item(reply, 3), item->worker, &next)) {
         done.next = &next;
@@ -427,16 +521,17 @@ static void put_new(item_t *item, const proto_job_finish_t *finish) {
 static void put_next(dispatcher_t *d, item_t *item, const char *name, bool holds) {
     worker_t *worker = worker_find(d, name);
     size_t taken = worker ? worker->leases.count - holds + worker->reserved : 0;
-    snprintf(item->worker, sizeof item->worker, "%s", name);
     item_text(item, name);
     item_text(item, worker ? worker->boot : "");
     if (!worker || !worker->known || worker->draining || worker->full || taken >= worker->slots) {
+        item_number(item, 0);
         item_number(item, 0);
         return;
     }
     worker->reserved++;
     item->number = 1; // a slot is reserved
     put_kinds(item, worker);
+    item_text(item, gangs_before(d, worker));
 }
 
 // A short text of the failure, for lists; the whole of it is kept beside.
@@ -474,14 +569,21 @@ void on_finish(dispatcher_t *d, const bus_message_t *message) {
         answer_error(d, &from, &err);
         return;
     }
-    const lease_t *lease = lease_find(d->leases, finish.job);
+    const lease_t *lease = lease_of(d->leases, finish.job, finish.worker);
     bool holds = lease && lease->token == finish.token && strcmp(lease->worker, finish.worker) == 0;
+    // Some members stop before others, whose steps then fail: that is no failure.
+    if (holds && lease->release && outcome == JOB_END_FAILED && finish.error->retryable) {
+        outcome = JOB_END_RELEASED;
+        finish.outcome = job_outcome_name(outcome);
+    }
     if (holds && outcome == JOB_END_RELEASED && !lease->shown) {
         worker_t *worker = worker_find(d, finish.worker);
         if (worker)
             worker->full = true;
     }
-    item_t *item = attempt_item(SCRIPT_finish, message, finished, finish.job, finish.token);
+    item_t *item =
+        attempt_item(SCRIPT_finish, message, finished, finish.job, finish.token, finish.worker);
+    snprintf(item->kind, sizeof item->kind, "%s", finish.outcome); // for part_ended()
     item_text(item, finish.outcome);
     item_number(item, finish.error ? finish.error->retryable : 0);
     item_real(item, jitter());
@@ -491,7 +593,9 @@ void on_finish(dispatcher_t *d, const bus_message_t *message) {
     item_number(item, finish.seq);
     put_events(item, finish.events.items, finish.events.count);
     put_next(d, item, finish.worker, holds);
-    if (holds)
+    bool part =
+        holds && lease->rank > 0 && (outcome == JOB_END_SUCCEEDED || outcome == JOB_END_RELEASED);
+    if (holds && !part)
         count_outcome(d, finish.outcome);
     batch_add(d->batch, item);
 }
@@ -501,17 +605,17 @@ void on_finish(dispatcher_t *d, const bus_message_t *message) {
 
 static void ended(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
                   const err_t *err) {
-    lease_t *lease = lease_find(d->leases, item->job);
+    size_t rank = 0;
     if (err) {
         if (err->code != ERR_NOT_LEADER)
             log_error("job %s: its attempt cannot be ended: %s", item->job, err->message);
-        if (lease && lease->token == item->token) {
+        for (lease_t *lease; (lease = attempt_next(d, item->job, item->token, &rank)) != NULL;) {
             lease->ending = false;
             lease->judge_ms = clock_mono_ms() + END_AGAIN_MS;
         }
         return;
     }
-    drop_lease(d, item->job, item->token);
+    drop_attempt(d, item->job, item->token, NULL);
     if (!reply_text(reply, 0)[0])
         job_moved(d, item->job, reply_text(reply, 1), reply_text(reply, 2), reply_number(reply, 3));
     match_later(d);
@@ -521,7 +625,9 @@ void end_attempt(dispatcher_t *d, lease_t *lease, const char *outcome, const err
                  const char *reason) {
     if (lease->ending)
         return;
-    lease->ending = true;
+    size_t rank = 0;
+    for (lease_t *each; (each = attempt_next(d, lease->job, lease->token, &rank)) != NULL;)
+        each->ending = true;
     log_write(LOG_WARN, (const char *[]){"job", lease->job, "worker", lease->worker, NULL},
               "job %s: attempt %llu on %s ends: %s", lease->job, (unsigned long long)lease->attempt,
               lease->worker, reason);
@@ -560,11 +666,12 @@ static void end_stalled(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
 
 void attempts_tick(dispatcher_t *d, int64_t now_ms) {
     size_t at = 0;
+    int64_t gang_ms = gang_limit_ms(d);
     for (lease_t *lease; (lease = lease_next(d->leases, &at)) != NULL;) {
         if (lease->ending || now_ms < lease->judge_ms)
             continue;
         char reason[160];
-        switch (lease_judge(lease, now_ms, d->conf->lease_ms, d->conf->stall_ms)) {
+        switch (lease_judge(lease, now_ms, d->conf->lease_ms, gang_ms, d->conf->stall_ms)) {
         case LEASE_GOOD:
             break;
         case LEASE_EXPIRED:

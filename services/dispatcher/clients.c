@@ -187,9 +187,8 @@ static void cancelled(dispatcher_t *d, const item_t *item, const store_reply_t *
         return;
     }
     followers_touch(d, item->job);
-    lease_t *lease = lease_find(d->leases, item->job);
-    if (strcmp(state, "running") == 0 && lease && lease->token == reply_number(reply, 3))
-        tell_cancel(d, lease);
+    if (strcmp(state, "running") == 0)
+        cancel_attempt(d, item->job, reply_number(reply, 3));
     else if (reply_text(reply, 2)[0])
         kind_ready(d, reply_text(reply, 2), -1);
     show_to(d, &item->from, item->job);

@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "gangs_impl.h"
 #include "sweep_impl.h"
-#include "workers_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ static const struct {
                 {PROTO_study_rm, on_study_rm},     {PROTO_worker_hello, on_hello},
                 {PROTO_worker_renew, on_renew},    {PROTO_worker_bye, on_bye},
                 {PROTO_job_report, on_report},     {PROTO_job_checkpoint, on_checkpoint},
-                {PROTO_job_finish, on_finish}};
+                {PROTO_job_finish, on_finish},     {PROTO_gang_meet, on_gang_meet}};
 
 static void on_ping(dispatcher_t *d, const bus_message_t *message) {
     request_t from = request_of(message);
@@ -133,7 +133,9 @@ static void on_tick(void *arg) {
     int64_t now_ms = clock_mono_ms();
     proto_arena_reset(d->arena);
     int64_t gap_ms = now_ms - d->last_tick_ms;
-    if (gap_ms > d->conf->lease_ms / 4 && gap_ms > 3 * TICK_MS)
+    int64_t patience_ms =
+        gang_limit_ms(d) < d->conf->lease_ms ? gang_limit_ms(d) : d->conf->lease_ms;
+    if (gap_ms > patience_ms / 4 && gap_ms > 3 * TICK_MS)
         lease_grace(d->leases, now_ms); // this process was paused, and saw no renewal meanwhile
     d->last_tick_ms = now_ms;
     leader_tick(d, now_ms);
@@ -234,6 +236,8 @@ static void dispatcher_stop(void *self) {
     if (d->workers)
         workers_clear(d);
     workers_destroy(&d->workers);
+    gangs_destroy(&d->gangs);
+    meetings_destroy(&d->meetings);
     lease_table_destroy(&d->leases);
     proto_arena_destroy(&d->arena);
     free(d->endpoint);
@@ -250,6 +254,8 @@ static err_code_t dispatcher_start(service_t *service, const void *arg, void **s
     d->endpoint = own_endpoint(d->conf);
     d->leases = lease_table_new();
     d->workers = workers_new();
+    d->gangs = gangs_new();
+    d->meetings = meetings_new();
     d->followers = followers_new();
     d->batch = batch_new(d);
     d->files = files_new(d->conf);

@@ -4,6 +4,7 @@
 //   batch.c     calls of scripts
 //   clients.c submit.c why.c events.c registry.c study.c    what clients ask
 //   workers.c attempts.c watch.c                    what workers say, leases, their ends
+//   gangs.c meetings.c                              jobs that several workers do together
 //   files.c remove.c                                folders that nothing refers to any more
 //   records.c stats.c                               replies of Redis as messages; metrics
 //
@@ -24,6 +25,8 @@
 typedef struct workers workers_t;
 typedef struct followers followers_t;
 typedef struct files files_t;
+typedef struct gangs gangs_t;
+typedef struct meetings meetings_t;
 typedef struct sweep sweep_t;
 
 #define SCHEMA_VERSION     1
@@ -43,6 +46,8 @@ struct dispatcher {
     leader_t leader;
     lease_table_t *leases;
     workers_t *workers;
+    gangs_t *gangs;
+    meetings_t *meetings;
     followers_t *followers;
     files_t *files;
     sweep_t *sweep;   // under way, or NULL

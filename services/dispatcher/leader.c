@@ -68,20 +68,46 @@ static void lead(dispatcher_t *d) {
 
 static void load_more(dispatcher_t *d);
 
-static void load_lease(dispatcher_t *d, const store_reply_t *item, int64_t now_ms) {
+static void load_lease(dispatcher_t *d, const store_reply_t *item, const char *name,
+                       const char *boot, size_t rank, size_t world, int64_t now_ms) {
     const char *job = reply_text(item, 0);
-    if (lease_find(d->leases, job))
-        return;
-    worker_t *worker = worker_make(d, reply_text(item, 4));
-    lease_t *lease = lease_add(d->leases, &worker->leases, job, reply_number(item, 1), now_ms);
+    worker_t *worker = worker_make(d, name);
+    lease_t *lease = lease_add_member(d->leases, &worker->leases, job, reply_number(item, 1), rank,
+                                      world, now_ms);
     snprintf(lease->kind, sizeof lease->kind, "%s", reply_text(item, 2));
     lease->attempt = reply_number(item, 3);
     snprintf(lease->worker, sizeof lease->worker, "%s", worker->name);
-    snprintf(lease->boot, sizeof lease->boot, "%s", reply_text(item, 5));
+    snprintf(lease->boot, sizeof lease->boot, "%s", boot);
     lease->cancel = reply_number(item, 6) != 0;
     lease->sent_ms = now_ms;
     // Only what surely was begun counts as a death if its worker's process turns out to be gone.
     lease->shown = reply_number(item, 7) > 0;
+}
+
+// Those of its members whose part is done hold nothing any more.
+static void load_gang(dispatcher_t *d, const store_reply_t *item, const store_reply_t *members,
+                      int64_t now_ms) {
+    bool release = false;
+    size_t world = store_count(members) / 3;
+    for (size_t i = 0; i < world; i++) {
+        uint64_t done = reply_number(members, 3 * i + 2);
+        release = release || done == 2;
+        if (!done)
+            load_lease(d, item, reply_text(members, 3 * i), reply_text(members, 3 * i + 1), i,
+                       world, now_ms);
+    }
+    if (release)
+        release_gang(d, reply_text(item, 0), reply_number(item, 1));
+}
+
+static void load_job(dispatcher_t *d, const store_reply_t *item, int64_t now_ms) {
+    const store_reply_t *members = store_item(item, 8);
+    if (lease_find(d->leases, reply_text(item, 0)))
+        return;
+    if (store_count(members))
+        load_gang(d, item, members, now_ms);
+    else
+        load_lease(d, item, reply_text(item, 4), reply_text(item, 5), 0, 0, now_ms);
 }
 
 static void on_loaded(void *arg, const store_reply_t *reply, const err_t *err) {
@@ -102,7 +128,7 @@ static void on_loaded(void *arg, const store_reply_t *reply, const err_t *err) {
     }
     int64_t now_ms = clock_mono_ms();
     for (size_t i = 0; i < store_count(reply); i++)
-        load_lease(d, store_item(reply, i), now_ms);
+        load_job(d, store_item(reply, i), now_ms);
     leader->loaded += store_count(reply);
     if (store_count(reply) == LOAD_MAX) {
         load_more(d);

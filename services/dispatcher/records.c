@@ -78,6 +78,14 @@ void job_of_reply(dispatcher_t *d, const store_reply_t *reply, proto_job_info_t 
     job->result = reply_bytes(reply, 19);
     job->error = failure_of(d, reply_bytes(reply, 20));
     job->checkpoint = checkpoint_of(d, reply_bytes(reply, 21));
+    const store_reply_t *members = item_of(reply, 22);
+    size_t count = members ? store_count(members) : 0;
+    const char **workers = proto_arena_alloc(d->arena, (count + 1) * sizeof *workers);
+    for (size_t i = 0; i < count; i++)
+        workers[i] = reply_text(members, i);
+    job->workers = (proto_strs_t){workers, count};
+    if (reply_number(reply, 23))
+        job->replicas = reply_number(reply, 23);
 }
 
 // 13 digits of time, length of the type, type, data.

@@ -18,6 +18,7 @@
     S(end, CHANGE)                                                                                 \
     S(tick, CHANGE)                                                                                \
     S(lease, CHANGE)                                                                               \
+    S(gang, CHANGE)                                                                                \
     S(promote, CHANGE)                                                                             \
     S(rollback, CHANGE)                                                                            \
     S(remove, CHANGE)                                                                              \

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "digest/digest.h"
-#include "workers_impl.h"
+#include "gangs_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,11 +121,9 @@ static err_code_t check_replicas(proto_train_t *body, err_t *err) {
                 (unsigned long long)body->min_replicas, (unsigned long long)body->replicas);
         return err_remedy(err, "ask for more replicas, or for a smaller minimum");
     }
-    if (body->replicas == 1)
-        return ERR_OK;
-    err_set(err, ERR_UNSUPPORTED, "train: replicas %llu: this dispatcher forms no gangs yet",
-            (unsigned long long)body->replicas);
-    return err_remedy(err, "train with one replica");
+    if (body->min_replicas == 0)
+        body->min_replicas = body->replicas;
+    return ERR_OK;
 }
 
 static err_code_t check_train(plan_t *plan, err_t *err) {
@@ -244,6 +242,7 @@ typedef struct {
     char kind[PROTO_NAME_MAX + 1], key[129];
     char digest[DIGEST_HEX_SIZE]; // of kind and body, where there is a key
     uint64_t max_attempts, delay_ms;
+    bool now;
     size_t size;
     char body[]; // as it was sent
 } wish_t;
@@ -299,7 +298,9 @@ static void submitted(dispatcher_t *d, const item_t *item, const store_reply_t *
             metric_observe(&d->stats.dispatch,
                            (double)(clock_mono_us() - item->from.received_us) / 1e6);
     } else {
-        if (!existing && item->number)
+        if (!existing && item->number2 > 1)
+            watch_soon(d); // a gang's
+        else if (!existing && item->number)
             watch_delay(d, (int64_t)item->number);
         else if (!existing)
             kind_ready(d, item->kind, 1);
@@ -328,6 +329,8 @@ static void put_refs(item_t *item, const plan_t *plan) {
 static void put_worker(dispatcher_t *d, item_t *item, const char *kind_name, uint64_t delay_ms) {
     const kind_t *kind = kind_make(d, kind_name);
     worker_t *worker = delay_ms == 0 && kind->ready <= kind->asked ? worker_idle(d, kind) : NULL;
+    if (worker && gangs_keep(d, worker))
+        worker = NULL;
     if (worker) {
         worker->reserved++;
         snprintf(item->worker, sizeof item->worker, "%s", worker->name);
@@ -338,17 +341,33 @@ static void put_worker(dispatcher_t *d, item_t *item, const char *kind_name, uin
 
 static void enqueue(dispatcher_t *d, const request_t *from, const wish_t *wish, const plan_t *plan,
                     proto_bytes_t body) {
+    bool train = plan->sort == TRAIN;
+    uint64_t replicas = train ? plan->body.train.replicas : 1;
+    uint64_t least = train ? plan->body.train.min_replicas : 1;
+    err_t err;
+    if (wish->now && gangs_check_now(d, wish->kind, least, &err) != ERR_OK) {
+        answer_error(d, from, &err);
+        return;
+    }
     item_t *item = item_new(SCRIPT_submit, from, submitted);
     snprintf(item->kind, sizeof item->kind, "%s", wish->kind);
     item->number = wish->delay_ms;
+    item->number2 = replicas;
     item_text(item, wish->kind);
     item_text(item, wish->key);
     item_text(item, wish->digest);
     item_number(item, wish->max_attempts);
     item_number(item, wish->delay_ms);
+    item_number(item, replicas);
+    item_number(item, least);
     item_bytes(item, body.data, body.size);
     put_refs(item, plan);
-    put_worker(d, item, wish->kind, wish->delay_ms);
+    if (replicas > 1) {
+        item_text(item, "");
+        item_text(item, "");
+    } else {
+        put_worker(d, item, wish->kind, wish->delay_ms);
+    }
     batch_add(d->batch, item);
 }
 
@@ -397,7 +416,11 @@ static err_code_t take_versions(plan_t *plan, const store_reply_t *reply, err_t 
 }
 
 // Writes the versions into the body, which is then the same for every attempt.
-static err_code_t fix_body(plan_t *plan, buf_t *out, err_t *err) {
+static err_code_t fix_body(plan_t *plan, proto_bytes_t body, buf_t *out, err_t *err) {
+    if (plan->sort == OPAQUE) {
+        buf_append(out, body.data, body.size);
+        return ERR_OK;
+    }
     plan->model_ref[0] = 0;
     if (plan->model[0])
         snprintf(plan->model_ref, sizeof plan->model_ref, "%s@%llu", plan->model,
@@ -434,7 +457,7 @@ static void resolved(dispatcher_t *d, const item_t *item, const store_reply_t *r
         answer_submitted(d, &item->from, reply_text(reply, 0), true);
     } else if (make_plan(d, wish->kind, body, &plan, &why) == ERR_OK &&
                take_versions(&plan, reply, &why) == ERR_OK &&
-               fix_body(&plan, &fixed, &why) == ERR_OK) {
+               fix_body(&plan, body, &fixed, &why) == ERR_OK) {
         enqueue(d, &item->from, wish, &plan, (proto_bytes_t){fixed.data, fixed.size});
     } else {
         answer_error(d, &item->from, &why);
@@ -488,14 +511,16 @@ void on_submit(dispatcher_t *d, const bus_message_t *message) {
         return;
     }
     wish_t *wish = mem_alloc(sizeof *wish + submit.body.size);
-    *wish = (wish_t){
-        .max_attempts = submit.max_attempts, .delay_ms = submit.delay_ms, .size = submit.body.size};
+    *wish = (wish_t){.max_attempts = submit.max_attempts,
+                     .delay_ms = submit.delay_ms,
+                     .now = submit.now,
+                     .size = submit.body.size};
     snprintf(wish->kind, sizeof wish->kind, "%s", submit.kind);
     snprintf(wish->key, sizeof wish->key, "%s", submit.key);
     if (submit.body.size)
         memcpy(wish->body, submit.body.data, submit.body.size);
     digest_wish(wish);
-    if (plan.sort != OPAQUE) {
+    if (plan.sort != OPAQUE || submit.now) { // a key that is known comes first
         resolve(d, &from, wish, &plan);
         return;
     }

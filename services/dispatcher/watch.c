@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "workers_impl.h"
+#include "gangs_impl.h"
 
 #include <stdio.h>
 
@@ -70,6 +70,7 @@ static void ticked(dispatcher_t *d, const item_t *item, const store_reply_t *rep
     d->watch.due_ms = store_integer(next) >= 0 ? clock_mono_ms() + store_integer(next) : 0;
     count_states(d, reply);
     count_waiting(d, store_item(reply, 7));
+    gangs_waiting(d, store_item(reply, 8));
     retain(d, reply);
 }
 
@@ -79,8 +80,12 @@ void watch_delay(dispatcher_t *d, int64_t delay_ms) {
         d->watch.due_ms = due_ms;
 }
 
-void watch_start(dispatcher_t *d) {
+void watch_soon(dispatcher_t *d) {
     d->watch.tick_ms = 0;
+}
+
+void watch_start(dispatcher_t *d) {
+    watch_soon(d);
     watch_tick(d, clock_mono_ms());
 }
 

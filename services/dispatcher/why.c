@@ -2,8 +2,8 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/nearest.h"
+#include "gangs_impl.h"
 #include "proto/json.h"
-#include "workers_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -131,6 +131,16 @@ static void say_waiting(reason_t *reason) {
     json_object_set_new(reason->detail, "ready", json_integer(kind ? (json_int_t)kind->ready : 0));
 }
 
+static bool say_gang(reason_t *reason) {
+    size_t idle = 0, want = 0;
+    if (!gangs_why(reason->d, reply_text(reason->job, 0), &reason->text, &idle, &want))
+        return false;
+    reason->waits_for = "slot";
+    json_object_set_new(reason->detail, "idle", json_integer((json_int_t)idle));
+    json_object_set_new(reason->detail, "wanted", json_integer((json_int_t)want));
+    return true;
+}
+
 // --- Running
 // -------------------------------------------------------------------------------------
 
@@ -147,8 +157,13 @@ static void say_running(reason_t *reason) {
     double still_ms = (double)(now_ms - lease->moved_ms);
     bool late = age_ms > HEARTBEATS_LOST * (double)reason->d->conf->heartbeat_ms;
     reason->waits_for = late || !lease->shown ? "lease" : "progress";
-    buf_printf(&reason->text, "runs on %s (attempt %llu) since ", lease->worker,
-               (unsigned long long)lease->attempt);
+    buf_printf(&reason->text, "runs on %s", lease->worker);
+    for (size_t rank = 1; rank < lease->world; rank++) {
+        const lease_t *member = lease_member(reason->d->leases, lease->job, rank);
+        if (member)
+            buf_printf(&reason->text, ", %s", member->worker);
+    }
+    buf_printf(&reason->text, " (attempt %llu) since ", (unsigned long long)lease->attempt);
     say_seconds(&reason->text, ran_ms);
     if (lease->shown)
         buf_printf(&reason->text, ", at step %llu for ", (unsigned long long)lease->step);
@@ -157,7 +172,9 @@ static void say_running(reason_t *reason) {
     say_seconds(&reason->text, still_ms);
     buf_puts(&reason->text, "; its lease was renewed ");
     say_seconds(&reason->text, age_ms);
-    buf_printf(&reason->text, " ago (lost after %.1f s)", (double)reason->d->conf->lease_ms / 1000);
+    buf_printf(&reason->text, " ago (lost after %.1f s)",
+               (double)lease_limit_ms(lease, reason->d->conf->lease_ms, gang_limit_ms(reason->d)) /
+                   1000);
     if (lease->cancel)
         buf_puts(&reason->text, "; it is being cancelled");
     json_object_set_new(reason->detail, "worker", json_string(lease->worker));
@@ -207,7 +224,7 @@ void answer_why(dispatcher_t *d, const item_t *item, const store_reply_t *reply,
         say_ended(&reason, state);
     else if (left_ms > 0)
         say_delay(&reason, left_ms);
-    else
+    else if (!say_gang(&reason))
         say_waiting(&reason);
     proto_arena_reset(d->arena);
     proto_job_reason_t answered = {

@@ -1,4 +1,4 @@
-#include "workers_impl.h"
+#include "gangs_impl.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -46,6 +46,8 @@ void workers_clear(dispatcher_t *d) {
     at = 0;
     for (kind_t *kind; (kind = map_next(workers->kinds, &at)) != NULL;)
         kind->ready = kind->asked = 0;
+    gangs_clear(d);
+    meetings_end(d, NULL);
 }
 
 void workers_destroy(workers_t **self) {
@@ -236,7 +238,7 @@ void on_hello(dispatcher_t *d, const bus_message_t *message) {
                                       .refused = {refused, 0}};
     for (size_t i = 0; i < hello.holds.count; i++) {
         const proto_hold_t *hold = &hello.holds.items[i];
-        lease_t *lease = lease_find(d->leases, hold->job);
+        lease_t *lease = lease_of(d->leases, hold->job, worker->name);
         if (lease && !lease->ending && lease->token == hold->token &&
             strcmp(lease->worker, worker->name) == 0)
             lease_renew(lease, lease->step, lease->step_ms, now_ms);
@@ -257,20 +259,26 @@ void on_hello(dispatcher_t *d, const bus_message_t *message) {
 // --- Heartbeats
 // ----------------------------------------------------------------------------------
 
+// Room for what a renewal is answered.
+typedef struct {
+    proto_hold_t *lost, *cancel, *release;
+} renewal_t;
+
 static void renew_lease(dispatcher_t *d, const char *worker, const proto_lease_t *shown,
-                        proto_worker_renewed_t *renewed, proto_hold_t *lost, proto_hold_t *cancel,
-                        int64_t now_ms) {
+                        proto_worker_renewed_t *renewed, renewal_t *to, int64_t now_ms) {
     const proto_hold_t hold = {.job = shown->job, .token = shown->token};
-    lease_t *lease = lease_find(d->leases, shown->job);
+    lease_t *lease = lease_of(d->leases, shown->job, worker);
     if (!lease || lease->ending || lease->token != shown->token ||
         strcmp(lease->worker, worker) != 0) {
-        lost[renewed->lost.count++] = hold;
+        to->lost[renewed->lost.count++] = hold;
         return;
     }
     lease_renew(lease, shown->step, shown->step_ms, now_ms);
     lease->sent_ms = now_ms;
     if (lease->cancel)
-        cancel[renewed->cancel.count++] = hold;
+        to->cancel[renewed->cancel.count++] = hold;
+    if (lease->release)
+        to->release[renewed->release.count++] = hold;
 }
 
 static bool same_peer(const bus_peer_t *a, const bus_peer_t *b) {
@@ -291,11 +299,12 @@ void on_renew(dispatcher_t *d, const bus_message_t *message) {
         return;
     int64_t now_ms = clock_mono_ms();
     size_t room = (renew.leases.count + 1) * sizeof(proto_hold_t);
-    proto_hold_t *lost = proto_arena_alloc(d->arena, room);
-    proto_hold_t *cancel = proto_arena_alloc(d->arena, room);
-    proto_worker_renewed_t renewed = {.lost = {lost, 0}, .cancel = {cancel, 0}};
+    renewal_t to = {proto_arena_alloc(d->arena, room), proto_arena_alloc(d->arena, room),
+                    proto_arena_alloc(d->arena, room)};
+    proto_worker_renewed_t renewed = {
+        .lost = {to.lost, 0}, .cancel = {to.cancel, 0}, .release = {to.release, 0}};
     for (size_t i = 0; i < renew.leases.count; i++)
-        renew_lease(d, renew.worker, &renew.leases.items[i], &renewed, lost, cancel, now_ms);
+        renew_lease(d, renew.worker, &renew.leases.items[i], &renewed, &to, now_ms);
     worker_t *worker = worker_find(d, renew.worker);
     bool known = worker && worker->known && strcmp(worker->boot, renew.boot) == 0;
     // ZeroMQ connects anew by itself: the worker does not know that answers went the old way.
@@ -309,6 +318,9 @@ void on_renew(dispatcher_t *d, const bus_message_t *message) {
     worker->peer = message->peer;
     worker->draining = renew.draining;
     worker->full = false;
+    for (const lease_t *lease = worker->leases.first; lease && renew.draining; lease = lease->next)
+        if (lease->world > 1 && !lease->release)
+            release_gang(d, lease->job, lease->token);
     int64_t patience_ms = HEARTBEATS_LOST * d->conf->heartbeat_ms;
     for (lease_t *lease = worker->leases.first; lease; lease = lease->next)
         if (now_ms - lease->sent_ms > patience_ms)

@@ -67,6 +67,9 @@ void on_report(dispatcher_t *d, const bus_message_t *message);
 void on_checkpoint(dispatcher_t *d, const bus_message_t *message);
 void on_finish(dispatcher_t *d, const bus_message_t *message);
 // A lease of a reply goes into the table; false if reply has none. assign lives as reply and arena.
+// The same of a gang, whose members are told; names by rank.
+void take_gang(dispatcher_t *d, const store_reply_t *lease, char (*names)[PROTO_NAME_MAX + 1],
+               size_t count);
 bool take_lease(dispatcher_t *d, const store_reply_t *lease, const char *worker,
                 proto_worker_assign_t *assign);
 void send_assign(dispatcher_t *d, const proto_worker_assign_t *assign);
@@ -75,11 +78,17 @@ void resend_assign(dispatcher_t *d, lease_t *lease, int64_t now_ms);
 void kind_ready(dispatcher_t *d, const char *name, int64_t more);
 void match_later(dispatcher_t *d);
 void tell_cancel(dispatcher_t *d, lease_t *lease);
+void cancel_attempt(dispatcher_t *d, const char *job, uint64_t token); // tells all its workers
+// Of a gang that is to end with a checkpoint: all members are told.
+void release_gang(dispatcher_t *d, const char *job, uint64_t token);
+// The attempt is over. Its leases go; a gang's members are told, but not teller (NULL: all are).
+void drop_attempt(dispatcher_t *d, const char *job, uint64_t token, const char *teller);
 // Ends an attempt from this side. outcome: "lost", "died", "released", or "failed" with a failure.
 void end_attempt(dispatcher_t *d, lease_t *lease, const char *outcome, const err_t *failure,
                  const char *reason);
 void attempts_tick(dispatcher_t *d, int64_t now_ms);
 // Ticks of Redis: delayed jobs, counts, retention (watch.c).
+void watch_soon(dispatcher_t *d);
 void watch_start(dispatcher_t *d);
 void watch_tick(dispatcher_t *d, int64_t now_ms);
 void watch_delay(dispatcher_t *d, int64_t delay_ms);

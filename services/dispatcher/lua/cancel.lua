@@ -14,7 +14,7 @@ return run(function()
         push_events(id, job, {enter_state(id, job, 'cancelled', {reason = reason}, 0, 0)})
         set_reason(id, reason)
         save_job(id, job)
-        return {'', 'cancelled', waited and job[KIND] or '', 0}
+        return {'', 'cancelled', waited and ready_kind(job) or '', 0}
     elseif job[STATE] == 'running' then
         if job[CANCEL] == 0 then
             job[CANCEL] = 1

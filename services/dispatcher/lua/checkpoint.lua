@@ -2,12 +2,17 @@
 -- include lib_job.lua
 -- include lib.lua
 -- Records a checkpoint (the last two are kept) and forgives the deaths before it.
--- Item: id, token, packed checkpoint, its step, its path. Reply: {''} | {'STALE'}
+-- Of a gang also the failures before it: peers that were lost are no reason to give up what goes on.
+-- Item: id, token, worker, packed checkpoint, its step, its path. Reply: {''} | {'STALE'} | {'RANK'}
 return run(function()
-    local id, token, checkpoint, step, path = arg(), number(), arg(), number(), arg()
+    local id, token, worker, checkpoint, step, path = arg(), number(), arg(), arg(), number(), arg()
     local job = load_job(id)
     if not is_running(job, token) then
         return {'STALE'}
+    end
+    local rank = rank_of(job, worker)
+    if rank ~= 0 then
+        return {rank and 'RANK' or 'STALE'}
     end
     local key = 'x:' .. id
     local newest = call('HMGET', key, 'c1', 'p1')
@@ -20,6 +25,9 @@ return run(function()
     call('HSET', key, 'c1', checkpoint, 'p1', path)
     job[CHECKPOINTS] = job[CHECKPOINTS] + 1
     job[DEATHS] = 0
+    if job[REPLICAS] then
+        job[FAILURES] = 0
+    end
     push_events(id, job, {event('checkpoint', {step = step, path = path})})
     save_job(id, job)
     return {''}

@@ -5,8 +5,11 @@
 -- include lib_promote.lua
 -- The end of an attempt as its worker tells it: last events, state, result, registration and the worker's next lease.
 -- Item: id, token, outcome, retryable, jitter, result, packed failure, reason, list of what to register (nothing, or d or m,
--- name, base, path, digest, info, promote), number of the first event, list of events, worker, boot, list of kinds for the next lease.
--- Reply: {'', state, version, lease, kind, delay_ms, revision, paths of checkpoints to be deleted …} | {'STALE'}
+-- name, base, path, digest, info, promote), number of the first event, list of events, worker, boot, list of kinds for the next
+-- lease and what it must be older than (0: anything). A gang's job ends with rank 0, or when another one fails or dies; the
+-- others' success and what they give back end their part alone (state "part").
+-- Reply: {'', state, version, lease, kind ('': a gang's), delay_ms, revision, paths of checkpoints to be deleted …} | {'STALE'} |
+-- {'RANK'}
 
 local function newest_version(key)
     local newest = 0
@@ -59,16 +62,37 @@ local function forget_leftovers(id, job)
     return gone
 end
 
+-- Rank 1 and up: its success, or what it gives back. Sent again it is answered.
+local function end_part(id, job, rank, outcome)
+    local member = job[MEMBERS][rank + 1]
+    if member[3] ~= 0 then
+        return false
+    end
+    member[3] = outcome == 'succeeded' and 1 or 2
+    push_events(id, job, {event('part', {rank = rank, worker = member[1], outcome = outcome})})
+    save_job(id, job)
+    return true
+end
+
 return run(function()
     local id, token, outcome, retryable, jitter = arg(), number(), arg(), number() == 1, number()
     local result, failure, reason, what, seq, events = arg(), arg(), arg(), list(), number(), list()
-    local worker, boot, kinds = arg(), arg(), list()
+    local worker, boot, kinds, before = arg(), arg(), list(), number()
     local job = load_job(id)
     if job and job[ENDED] == token then
-        return {'', job[STATE], job[VERSION], {}, job[KIND], 0, 0}
+        return {'', job[STATE], job[VERSION], {}, ready_kind(job), 0, 0}
     end
     if not is_running(job, token) then
         return {'STALE'}
+    end
+    local rank = rank_of(job, worker)
+    if not rank then
+        return {'STALE'}
+    elseif rank > 0 and (what[1] or #events > 0) then
+        return {'RANK'}
+    elseif rank > 0 and (outcome == 'succeeded' or (outcome == 'released' and job[CANCEL] == 0)) then
+        local first = end_part(id, job, rank, outcome)
+        return {'', 'part', 0, first and #kinds > 0 and lease_next(kinds, worker, boot, before) or {}, '', 0, 0}
     end
     local version, revision, gone = 0, 0, {}
     if outcome == 'succeeded' and what[1] then
@@ -91,6 +115,7 @@ return run(function()
                                      fresh_events(job, seq, events))
     job[ENDED] = token
     save_job(id, job)
-    return {'', state, version, #kinds > 0 and lease_next(kinds, worker, boot) or {}, job[KIND], delay, revision,
+    return {'', state, version, #kinds > 0 and lease_next(kinds, worker, boot, before) or {}, ready_kind(job), delay,
+            revision,
             unpack(gone)}
 end, 4)

@@ -54,9 +54,14 @@ local function push_events(id, job, events)
     end
 end
 
-local function enqueue(id, kind, order)
-    call('ZADD', 'q:' .. kind, order, id)
-    call('SADD', 'kinds', kind)
+local function enqueue(id, job, order)
+    call('ZADD', queue_of(job), order, id)
+    call('SADD', 'kinds', job[KIND])
+end
+
+-- For whom one more waits: gangs are looked for by themselves.
+local function ready_kind(job)
+    return job[REPLICAS] and '' or job[KIND]
 end
 
 local function set_reason(id, reason)
@@ -71,7 +76,7 @@ local function leave_state(id, job)
     if FINAL[job[STATE]] then
         call('LREM', 'done', -1, id)
     elseif job[STATE] == 'queued' then
-        call('ZREM', 'q:' .. job[KIND], id)
+        call('ZREM', queue_of(job), id)
         if job[DUE] > 0 then
             call('ZREM', 'delayed', id)
         end
@@ -88,7 +93,7 @@ local function enter_state(id, job, state, data, delay, order)
         data.delay_ms = delay
         call('ZADD', 'delayed', job[DUE], id)
     elseif state == 'queued' then
-        enqueue(id, job[KIND], order)
+        enqueue(id, job, order)
     elseif FINAL[state] then
         job[FINISHED] = now
         call('RPUSH', 'done', id)
@@ -100,24 +105,29 @@ local function enter_state(id, job, state, data, delay, order)
     return event('state', data)
 end
 
--- A lease as replies have it; with_body() adds body and checkpoint.
-local function lease_job(id, job, worker, boot)
+-- A lease as replies have it; with_body() adds body and checkpoint. data: of the event.
+local function lease_to(id, job, worker, boot, data)
     job[STATE], job[DUE] = 'running', 0
     job[TOKEN] = call('INCR', 'tokens')
     job[ATTEMPTS] = job[ATTEMPTS] + 1
     job[WORKER], job[BOOT], job[STARTED], job[SEQ], job[CANCEL] = worker, boot, now, 0, 0
     call('ZADD', 'st:running', id, id)
-    push_events(id, job, {event('state', {state = 'running', worker = worker, attempt = job[ATTEMPTS]})})
+    data.state, data.worker, data.attempt = 'running', worker, job[ATTEMPTS]
+    push_events(id, job, {event('state', data)})
     save_job(id, job)
     return {id, job[TOKEN], job[KIND], job[ATTEMPTS]}
 end
 
--- Leases the oldest job that waits in one of these queues; {} if there is none.
-local function lease_next(kinds, worker, boot)
+local function lease_job(id, job, worker, boot)
+    return lease_to(id, job, worker, boot, {})
+end
+
+-- Leases the oldest job that waits in one of these queues, only older than before (0: any); {} if there is none.
+local function lease_next(kinds, worker, boot, before)
     local oldest, from
     for i = 1, #kinds do
         local head = call('ZRANGE', 'q:' .. kinds[i], 0, 0, 'WITHSCORES')
-        if head[1] and (not oldest or tonumber(head[2]) < oldest) then
+        if head[1] and (not oldest or tonumber(head[2]) < oldest) and (before == 0 or tonumber(head[2]) < before) then
             oldest, from = tonumber(head[2]), kinds[i]
         end
     end
@@ -170,6 +180,9 @@ local function end_attempt(id, job, outcome, retryable, jitter, reason, failure,
                                       delay, id)
     push_events(id, job, events)
     job[WORKER], job[BOOT] = '', ''
+    if job[MEMBERS] then
+        job[MEMBERS] = {}
+    end
     if failure ~= '' then
         call('HSET', 'x:' .. id, 'err', failure)
     end

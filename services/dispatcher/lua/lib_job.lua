@@ -10,6 +10,9 @@ local LAST, FIRST, BYTES = 11, 12, 13 -- numbers of the newest and the oldest ev
 local SEQ = 14 -- events that the present attempt has reported
 local CANCEL, REFS, DUE, CREATED, STARTED, FINISHED, KEY = 15, 16, 17, 18, 19, 20, 21
 local PROGRESS, VERSION, CHECKPOINTS = 22, 23, 24
+-- Of a job that a gang does, absent from others: workers it asks for, fewest it begins with, and those of the present
+-- attempt by rank: {worker, boot, 0 | 1: its part is done | 2: it gave its part back}.
+local REPLICAS, LEAST, MEMBERS = 25, 26, 27
 
 local EVENT_BYTES_MAX = 16777216 -- of one job
 local FINAL = {succeeded = true, failed = true, cancelled = true, dead = true}
@@ -27,6 +30,23 @@ local function keyed_job(key, digest)
     end
     local id, first = string.match(known, '^(%d+) ?(%x*)$')
     return id, first == digest or first == ''
+end
+
+-- Where a job waits.
+local function queue_of(job)
+    return (job[REPLICAS] and 'g:' or 'q:') .. job[KIND]
+end
+
+-- A worker's rank in the present attempt; nil: it has no part in it.
+local function rank_of(job, worker)
+    if not job[MEMBERS] or not job[MEMBERS][1] then
+        return 0
+    end
+    for i, member in ipairs(job[MEMBERS]) do
+        if member[1] == worker then
+            return i - 1
+        end
+    end
 end
 
 local function each_ref(job, fn)

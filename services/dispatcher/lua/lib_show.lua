@@ -9,6 +9,11 @@ local function show_job(id, job, cold)
         for i = 1, 5 do
             reply[17 + i] = parts[i] or ''
         end
+        reply[23] = {}
+        for i, member in ipairs(job[MEMBERS] or {}) do
+            reply[23][i] = member[1]
+        end
+        reply[24] = job[REPLICAS] or 1
     else
         reply[18] = job[STATE] ~= 'succeeded' and call('HGET', key, 'why') or ''
     end

@@ -2,7 +2,7 @@
 -- include lib_job.lua
 -- include lib.lua
 -- Queues an ended job again behind all that wait, from its last checkpoint, with all its attempts before it. Item: id.
--- Reply: {'', kind} (kind '': it waits or runs already) | {'NONE'} | {'STATE', state} | {'FULL'} | {'GONE', reference}
+-- Reply: {'', kind} (kind '': it waits or runs already, or is a gang's) | {'NONE'} | {'STATE', state} | {'FULL'} | {'GONE', reference}
 return run(function()
     local id = arg()
     local job = load_job(id)
@@ -34,5 +34,5 @@ return run(function()
     local order = call('GET', 'ids') + 0.5
     push_events(id, job, {enter_state(id, job, 'queued', {reason = 'retried on request'}, 0, order)})
     save_job(id, job)
-    return {'', job[KIND]}
+    return {'', ready_kind(job)}
 end)

@@ -2,7 +2,8 @@
 -- include lib_job.lua
 -- include lib.lua
 -- Queues jobs; leases one at once where an idle worker is named (the new one unless others wait already).
--- Item: kind, key, digest of what came with the key, max_attempts, delay_ms, body, list of references, worker, boot.
+-- Item: kind, key, digest of what came with the key, max_attempts, delay_ms, replicas (1: no gang), fewest, body, list of
+-- references, worker, boot.
 -- Reply: {'', id, existing, lease} | {'FULL'} | {'GONE', reference} | {'OTHER', id of the job that has the key}
 
 local function missing_ref(refs)
@@ -15,7 +16,8 @@ local function missing_ref(refs)
 end
 
 return run(function()
-    local kind, key, digest, max_attempts, delay, body = arg(), arg(), arg(), number(), number(), arg()
+    local kind, key, digest, max_attempts, delay = arg(), arg(), arg(), number(), number()
+    local replicas, least, body = number(), number(), arg()
     local refs, worker, boot = list(), arg(), arg()
     local known, same = keyed_job(key, digest)
     if not same then
@@ -33,6 +35,9 @@ return run(function()
     local id = string.format('%.0f', call('INCR', 'ids'))
     local job = {'queued', kind, 0, 0, 0, max_attempts, 0, 0, '', '', 0, 1, 0, 0, 0, table.concat(refs, ' '), 0, now, 0, 0,
                  key, 0, 0, 0}
+    if replicas > 1 then
+        job[REPLICAS], job[LEAST], job[MEMBERS] = replicas, least, {}
+    end
     if key ~= '' then
         call('HSET', 'keys', key, id .. ' ' .. digest)
     end
@@ -48,5 +53,5 @@ return run(function()
     end
     push_events(id, job, {enter_state(id, job, 'queued', {}, delay, id)})
     save_job(id, job)
-    return {'', id, 0, worker ~= '' and lease_next({kind}, worker, boot) or {}}
+    return {'', id, 0, worker ~= '' and lease_next({kind}, worker, boot, 0) or {}}
 end, 4)

@@ -124,15 +124,15 @@ static void test_leases(void **state) {
             *two = lease_add(table, &owner, "2", 6, 1000);
     assert_int_equal(owner.count, 2);
     assert_ptr_equal(lease_find(table, "2"), two);
-    assert_int_equal(lease_judge(one, 2000, 1000, 500), LEASE_GOOD); // not shown: cannot stall
-    assert_int_equal(lease_judge(one, 2001, 1000, 500), LEASE_EXPIRED);
+    assert_int_equal(lease_judge(one, 2000, 1000, 1000, 500), LEASE_GOOD); // not shown: cannot stall
+    assert_int_equal(lease_judge(one, 2001, 1000, 1000, 500), LEASE_EXPIRED);
     lease_renew(one, 1, 10, 2000);
     lease_renew(one, 1, 10, 2500);
-    assert_int_equal(lease_judge(one, 2501, 1000, 500), LEASE_STALLED);
+    assert_int_equal(lease_judge(one, 2501, 1000, 1000, 500), LEASE_STALLED);
     lease_renew(one, 2, 100, 2501); // 20 steps of 100 ms
-    assert_int_equal(lease_judge(one, 3400, 1000, 500), LEASE_GOOD);
+    assert_int_equal(lease_judge(one, 3400, 1000, 1000, 500), LEASE_GOOD);
     lease_grace(table, 9000);
-    assert_int_equal(lease_judge(two, 10000, 1000, 500), LEASE_GOOD);
+    assert_int_equal(lease_judge(two, 10000, 1000, 1000, 500), LEASE_GOOD);
     lease_remove(table, one);
     assert_ptr_equal(owner.first, two);
     assert_null(lease_find(table, "1"));
