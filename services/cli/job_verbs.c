@@ -74,6 +74,17 @@ static void put_map(table_t *table, const char *key, proto_bytes_t map) {
     json_decref(value);
 }
 
+// Its workers by rank.
+static void put_gang(table_t *table, const proto_job_info_t *info) {
+    buf_t text;
+    buf_init(&text, PROTO_TEXT_MAX * 4);
+    for (size_t i = 0; i < info->workers.count; i++)
+        buf_printf(&text, "%s%s", i ? ", " : "", info->workers.items[i]);
+    table_pair(table, "workers", "%s (%zu of %llu replicas)", text.data, info->workers.count,
+               (unsigned long long)info->replicas);
+    buf_release(&text);
+}
+
 static void print_job(const proto_job_info_t *info) {
     char when[32];
     table_t *table = table_new("");
@@ -85,7 +96,9 @@ static void print_job(const proto_job_info_t *info) {
                (unsigned long long)info->deaths);
     if (info->reason[0])
         table_pair(table, "reason", "%s", info->reason);
-    if (info->worker[0])
+    if (info->workers.count > 1)
+        put_gang(table, info);
+    else if (info->worker[0])
         table_pair(table, "worker", "%s", info->worker);
     say_when(info->created_ms, when);
     table_pair(table, "created", "%s", when);

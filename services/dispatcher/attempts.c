@@ -157,6 +157,12 @@ void release_gang(dispatcher_t *d, const char *job, uint64_t token) {
     }
 }
 
+void move_gang(dispatcher_t *d, const char *job, uint64_t token, int64_t now_ms) {
+    size_t rank = 0;
+    for (lease_t *lease; (lease = attempt_next(d, job, token, &rank)) != NULL;)
+        lease->moved_ms = now_ms;
+}
+
 void drop_attempt(dispatcher_t *d, const char *job, uint64_t token, const char *teller) {
     const lease_t *first = lease_find(d->leases, job);
     if (!first || first->token != token)

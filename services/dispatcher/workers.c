@@ -274,6 +274,8 @@ static void renew_lease(dispatcher_t *d, const char *worker, const proto_lease_t
         return;
     }
     lease_renew(lease, shown->step, shown->step_ms, now_ms);
+    if (lease->world > 1 && lease->moved_ms == now_ms)
+        move_gang(d, lease->job, lease->token, now_ms);
     lease->sent_ms = now_ms;
     if (lease->cancel)
         to->cancel[renewed->cancel.count++] = hold;

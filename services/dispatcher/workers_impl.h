@@ -81,6 +81,8 @@ void tell_cancel(dispatcher_t *d, lease_t *lease);
 void cancel_attempt(dispatcher_t *d, const char *job, uint64_t token); // tells all its workers
 // Of a gang that is to end with a checkpoint: all members are told.
 void release_gang(dispatcher_t *d, const char *job, uint64_t token);
+// One member has made progress: the others may wait for it meanwhile.
+void move_gang(dispatcher_t *d, const char *job, uint64_t token, int64_t now_ms);
 // The attempt is over. Its leases go; a gang's members are told, but not teller (NULL: all are).
 void drop_attempt(dispatcher_t *d, const char *job, uint64_t token, const char *teller);
 // Ends an attempt from this side. outcome: "lost", "died", "released", or "failed" with a failure.

@@ -284,6 +284,29 @@ static void test_a_silent_member_ends_the_gang(void **state) {
     end(first, "succeeded", "succeeded");
 }
 
+// While one makes progress the others may wait for it.
+static void test_progress_of_one_is_progress_of_all(void **state) {
+    (void)state;
+    open(2, (const char *[]){"INKLING_STALL_MS=1000", NULL});
+    const char *job = train(2, 0);
+    await_busy(2);
+    size_t first = holder(0), second = holder(1);
+    for (uint64_t step = 1; step <= 20; step++) {
+        hand_renew_job(&crew[first], jobs[first], step);
+        hand_renew_job(&crew[second], jobs[second], 1);
+        clock_sleep_ms(100);
+    }
+    assert_int_equal(scene_show(job)->attempts, 1);
+    assert_string_equal(scene_show(job)->state, "running");
+    for (int i = 0; i < 20 && strcmp(scene_show(job)->state, "running") == 0; i++) {
+        hand_renew_job(&crew[first], jobs[first], 20);
+        hand_renew_job(&crew[second], jobs[second], 1);
+        clock_sleep_ms(100);
+    }
+    assert_string_equal(scene_show(job)->state, "queued");
+    assert_non_null(strstr(scene_show(job)->reason, "no progress"));
+}
+
 static void test_only_rank_0_speaks_for_the_job(void **state) {
     (void)state;
     open(3, NULL);
@@ -558,6 +581,7 @@ int main(void) {
         TEST(test_fewer_than_wanted_if_no_more_are_here),
         TEST(test_now_or_not_at_all),
         TEST(test_a_silent_member_ends_the_gang),
+        TEST(test_progress_of_one_is_progress_of_all),
         TEST(test_only_rank_0_speaks_for_the_job),
         TEST(test_a_crash_counts_once),
         TEST(test_a_member_s_process_is_replaced),
