@@ -174,6 +174,10 @@ static err_code_t begin(const coll_t *coll, err_t *err) {
     return ERR_OK;
 }
 
+err_code_t coll_failed(const coll_t *coll) {
+    return atomic_load(&coll->aborted) ? ERR_CANCELLED : coll->failed;
+}
+
 // A failure is final, and told to the other ranks by closed connections.
 static err_code_t end(coll_t *coll, const char *what, size_t bytes, int64_t start_us,
                       err_code_t code, err_t *err) {

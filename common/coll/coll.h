@@ -31,7 +31,7 @@
 
 #define COLL_WORLD_MAX       64
 #define COLL_BLOB_MAX        16384
-#define COLL_SMALL_MAX       65536 // bytes of one rank in coll_gather
+#define COLL_SMALL_MAX       262144 // bytes of one rank in coll_gather
 #define COLL_DEADLINE_MS     4000
 #define COLL_DEADLINE_MAX_MS 120000
 #define COLL_WARM_MS         30000
@@ -82,6 +82,9 @@ err_code_t coll_gather(coll_t *coll, const void *data, size_t size, void *all, e
 // data of rank root to all.
 err_code_t coll_broadcast(coll_t *coll, void *data, size_t size, int root, err_t *err);
 err_code_t coll_barrier(coll_t *coll, err_t *err);
+
+// The code that further operations fail with, or ERR_OK.
+err_code_t coll_failed(const coll_t *coll);
 
 // A step of the training, or what else all ranks do between two operations, took this long here,
 // waiting included: deadlines follow it.

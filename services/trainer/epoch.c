@@ -53,6 +53,8 @@ static void put_checkpoint(train_t *train) {
 // After every epoch and every checkpoint_s seconds; while the writer is busy with the one before
 // it has to wait for a later step.
 static err_code_t consider_checkpoint(train_t *train, err_t *err) {
+    if (!train_leads(train))
+        return ERR_OK;
     err_code_t code = writer_error(train->writer, err);
     if (code)
         return code;
@@ -82,14 +84,15 @@ static void keep_progress(train_t *train) {
 
 // ---- a step ----
 
-static void fill_sample(train_t *train, int at, uint32_t image) {
+// Sample `place` of the global batch as sample `at` of this rank's.
+static void fill_sample(train_t *train, int at, int place, uint32_t image) {
     const nn_spec_t *spec = &train->spec;
     const shard_dataset_t *shards = train->dataset.shards;
     size_t bytes = shard_image_bytes(shards);
     augment_move_t move = {.flip = false};
     if (train->options.augment)
         move = augment_draw(train->options.augment, train->options.seed, train->at.state.step,
-                            (uint32_t)at, spec->height, spec->width);
+                            (uint32_t)place, spec->height, spec->width);
     augment_apply(&move, shard_pixels(shards, SHARD_TRAIN, image), spec->height, spec->width,
                   spec->channels, train->pixels + (size_t)at * bytes);
     train->labels[at] = shard_label(shards, SHARD_TRAIN, image);
@@ -100,14 +103,18 @@ static void fill_sample(train_t *train, int at, uint32_t image) {
 static nn_batch_t fill_batch(train_t *train) {
     const state_t *state = &train->at.state;
     uint64_t left = train->images - state->position;
-    int batch = train->options.batch, count = left < (uint64_t)batch ? (int)left : batch;
-    for (int i = 0; i < count; i++)
-        fill_sample(train, i, train->order[state->position + (uint64_t)i]);
+    int batch = train->options.batch, total = left < (uint64_t)batch ? (int)left : batch;
+    int first, own;
+    mirror_share(train->mirror, total, &first, &own);
+    for (int i = 0; i < own; i++)
+        fill_sample(train, i, first + i,
+                    train->order[state->position + (uint64_t)first + (uint64_t)i]);
     return (nn_batch_t){.pixels = train->pixels,
                         .labels = train->labels,
                         .weights = train->class_weights ? train->weights : NULL,
-                        .count = count,
-                        .batch_total = count};
+                        .count = own,
+                        .position = (uint32_t)first,
+                        .batch_total = total};
 }
 
 static void count_step(train_t *train, int count, const nn_result_t *result, double seconds) {
@@ -137,13 +144,16 @@ static void tell_step(train_t *train, int count, double seconds) {
 static err_code_t step(train_t *train, err_t *err) {
     state_t *state = &train->at.state;
     int64_t start = clock_mono_us();
+    mirror_begin_step(train->mirror);
     nn_batch_t batch = fill_batch(train);
+    mirror_has_input(train->mirror);
     uint64_t steps = train->steps * (uint64_t)train->options.epochs;
     state->lr = schedule_lr(train->options.schedule, train->options.lr, state->step, steps);
     const nn_adam_t adam = {
         .lr = (float)state->lr, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-7f};
     nn_result_t result;
-    err_code_t code = nn_step(train->nn, &batch, state->step, &adam, NULL, &result, err);
+    err_code_t code = nn_step(train->nn, &batch, state->step, &adam, mirror_replicas(train->mirror),
+                              &result, err);
     if (code == ERR_INVALID) {
         err_context(err, "epoch %d", state->epochs + 1);
         err_remedy(err, "lower --lr: it is %g", train->options.lr);
@@ -151,9 +161,10 @@ static err_code_t step(train_t *train, err_t *err) {
     if (code)
         return code;
     double seconds = (double)(clock_mono_us() - start + 1) / 1e6;
-    count_step(train, batch.count, &result, seconds);
-    tell_step(train, batch.count, seconds);
-    return pace_tick(&train->pace, err);
+    mirror_end_step(train->mirror);
+    count_step(train, batch.batch_total, &result, seconds);
+    tell_step(train, batch.batch_total, seconds);
+    return ranks_tick(train, err);
 }
 
 // ---- an epoch ----
@@ -174,7 +185,8 @@ err_code_t epoch_capture(train_t *train, weights_t **out, err_t *err) {
 
 static err_code_t use_statistics(train_t *train, err_t *err) {
     if (train->options.estimate_bn)
-        return nn_bn_estimate(train->nn, train->estimate, train->estimate_count, NULL, err);
+        return nn_bn_estimate(train->nn, train->estimate, train->estimate_count,
+                              mirror_replicas(train->mirror), err);
     nn_use_moving(train->nn);
     return ERR_OK;
 }
@@ -192,10 +204,9 @@ static err_code_t check_finite(const train_t *train, const score_t *score, const
 static err_code_t validate(train_t *train, score_t *score, weights_t **weights, err_t *err) {
     err_code_t code = use_statistics(train, err);
     if (code == ERR_OK)
-        code = pace_tick(&train->pace, err);
+        code = ranks_tick(train, err);
     if (code == ERR_OK)
-        code = inference_score(train->nn, train->dataset.shards, SHARD_VAL, NULL, 0, score,
-                               &train->pace, err);
+        code = ranks_validate(train, score, err);
     if (code == ERR_OK)
         code = epoch_capture(train, weights, err);
     if (code == ERR_OK)
@@ -259,7 +270,7 @@ err_code_t epoch_run_all(train_t *train, err_t *err) {
     while (code == ERR_OK && state->epochs < train->options.epochs &&
            !state_is_stuck(state, train->options.patience))
         code = run_epoch(train, err);
-    if (code == ERR_CANCELLED && child_stop(train->child) == CHILD_RELEASE)
+    if (code == ERR_CANCELLED && train_leads(train) && child_stop(train->child) == CHILD_RELEASE)
         keep_progress(train);
     return code;
 }

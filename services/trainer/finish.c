@@ -106,6 +106,8 @@ static json_t *make_result(const finish_t *finish) {
     json_object_set_new(result, "history", state_history(&train->at.state, HISTORY_MOST, false));
     if (!finish->test)
         json_object_set_new(result, "test", json_null());
+    if (train->report)
+        json_object_update(result, train->report);
     if (packed_size(result) > RESULT_BYTES) { // very many classes; model.json has it
         json_t *test = json_copy(json_object_get(result, "test"));
         json_object_set_new(test, "confusion", json_null());

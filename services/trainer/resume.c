@@ -52,12 +52,14 @@ static err_code_t try_state(train_t *train, const proto_checkpoint_t *from, bool
 static void take_info(train_t *train, json_t *info, proto_checkpoint_t *previous) {
     const char *path = NULL, *digest = NULL, *choices = NULL;
     json_int_t step = 0, dataset = 0, init = 0;
-    json_unpack(info, "{s?s, s?I, s?I, s?{s:s, s:s, s:I}}", "choices", &choices, "dataset_version",
-                &dataset, "init_version", &init, "previous", "path", &path, "digest", &digest,
-                "step", &step);
+    int replicas = 1;
+    json_unpack(info, "{s?s, s?i, s?I, s?I, s?{s:s, s:s, s:I}}", "choices", &choices, "replicas",
+                &replicas, "dataset_version", &dataset, "init_version", &init, "previous", "path",
+                &path, "digest", &digest, "step", &step);
     state_t *state = &train->at.state;
     if (choices && strlen(choices) < sizeof state->choices)
         memcpy(state->choices, choices, strlen(choices) + 1);
+    state->replicas = replicas;
     state->dataset_version = dataset > 0 ? (uint64_t)dataset : 0;
     state->init_version = init > 0 ? (uint64_t)init : 0;
     if (!path || !digest || strlen(digest) != DIGEST_HEX_SIZE - 1)
@@ -215,6 +217,7 @@ static void forget_progress(train_t *train) {
     state_init(state);
     memcpy(state->job_digest, old.job_digest, sizeof old.job_digest);
     memcpy(state->choices, old.choices, sizeof old.choices);
+    state->replicas = old.replicas;
     state->dataset_version = old.dataset_version;
     state->init_version = old.init_version;
     state->exact = old.exact;

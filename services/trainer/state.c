@@ -68,14 +68,14 @@ json_t *state_json(const state_t *state) {
     for (int i = 0; i < state->epochs; i++)
         json_array_append_new(history, pack_epoch(&state->history[i]));
     return json_pack(
-        "{s:s, s:I, s:I, s:s, s:b, s:b, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:f, s:o, s:O*}",
+        "{s:s, s:I, s:I, s:s, s:i, s:b, s:b, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:f, s:o, s:O*}",
         "job_digest", state->job_digest, "dataset_version", (json_int_t)state->dataset_version,
-        "init_version", (json_int_t)state->init_version, "choices", state->choices, "exact",
-        state->exact, "begun", state->begun, "step", (json_int_t)state->step, "position",
-        (json_int_t)state->position, "loss_sum", state->loss_sum, "correct",
-        (json_int_t)state->correct, "lr", state->lr, "seconds", state->seconds, "timed_images",
-        (json_int_t)state->timed_images, "timed_seconds", state->timed_seconds, "history", history,
-        "done", state->done);
+        "init_version", (json_int_t)state->init_version, "choices", state->choices, "replicas",
+        state->replicas, "exact", state->exact, "begun", state->begun, "step",
+        (json_int_t)state->step, "position", (json_int_t)state->position, "loss_sum",
+        state->loss_sum, "correct", (json_int_t)state->correct, "lr", state->lr, "seconds",
+        state->seconds, "timed_images", (json_int_t)state->timed_images, "timed_seconds",
+        state->timed_seconds, "history", history, "done", state->done);
 }
 
 static bool take_history(const json_t *list, state_t *state) {
@@ -103,23 +103,24 @@ static bool take_text(const char *text, char *to, size_t size) {
 
 static bool take_all(json_t *json, state_t *state) {
     const char *job, *choices;
-    int exact, begun;
+    int exact, begun, replicas;
     json_int_t dataset, init, step, position, correct, images;
     json_t *history, *done = NULL;
     if (json_unpack(json,
-                    "{s:s, s:I, s:I, s:s, s:b, s:b, s:I, s:I, s:F, s:I, s:F, s:F, s:I, s:F, s:o, "
-                    "s?o}",
+                    "{s:s, s:I, s:I, s:s, s:i, s:b, s:b, s:I, s:I, s:F, s:I, s:F, s:F, s:I, s:F, "
+                    "s:o, s?o}",
                     "job_digest", &job, "dataset_version", &dataset, "init_version", &init,
-                    "choices", &choices, "exact", &exact, "begun", &begun, "step", &step,
-                    "position", &position, "loss_sum", &state->loss_sum, "correct", &correct, "lr",
-                    &state->lr, "seconds", &state->seconds, "timed_images", &images,
+                    "choices", &choices, "replicas", &replicas, "exact", &exact, "begun", &begun,
+                    "step", &step, "position", &position, "loss_sum", &state->loss_sum, "correct",
+                    &correct, "lr", &state->lr, "seconds", &state->seconds, "timed_images", &images,
                     "timed_seconds", &state->timed_seconds, "history", &history, "done", &done))
         return false;
     if (dataset < 0 || init < 0 || step < 0 || position < 0 || correct < 0 || images < 0 ||
-        (done && !json_is_object(done)))
+        replicas < 0 || (done && !json_is_object(done)))
         return false;
     state->dataset_version = (uint64_t)dataset;
     state->init_version = (uint64_t)init;
+    state->replicas = replicas;
     state->exact = exact;
     state->begun = begun;
     state->step = (uint64_t)step;

@@ -22,6 +22,7 @@ typedef struct {
     char job_digest[DIGEST_HEX_SIZE]; // of the job's body
     uint64_t dataset_version, init_version;
     char choices[NN_CHOICES_SIZE]; // of the engine; "" before it is made
+    int replicas;                  // ranks that the choices were made by; 0 before
     bool exact;                    // false once an attempt could not honour them
 
     // where it is

@@ -84,23 +84,13 @@ static err_code_t make_spec(train_t *train, err_t *err) {
 
 // ---- the engine ----
 
-// What was settled at the first attempt holds; before that the job decides, then the worker.
-static int wanted_threads(const train_t *train) {
-    if (train->body.threads)
-        return (int)train->body.threads;
-    return train->at.state.choices[0] ? 0 : (int)child_conf(train->child)->threads;
-}
-
 static nn_options_t engine_options(const train_t *train) {
-    const state_t *state = &train->at.state;
-    int batch = train->options.batch;
+    int world = train->job->world, share = (train->options.batch + world - 1) / world;
     nn_options_t options = {.backend = train->body.backend,
                             .precision = train->body.precision,
-                            .threads = wanted_threads(train),
-                            .max_batch = batch > INFERENCE_BATCH ? batch : INFERENCE_BATCH,
+                            .max_batch = share > INFERENCE_BATCH ? share : INFERENCE_BATCH,
                             .training = true,
-                            .seed = train->options.seed,
-                            .choices = state->choices[0] ? state->choices : NULL};
+                            .seed = train->options.seed};
     memcpy(options.mean, train->dataset.recipe.mean, sizeof options.mean);
     return options;
 }
@@ -114,23 +104,43 @@ static uint64_t own_memory(const train_t *train) {
            image * ((uint64_t)train->options.batch + TRAIN_ESTIMATE_IMAGES);
 }
 
-static err_code_t make_engine(train_t *train, err_t *err) {
-    nn_options_t options = engine_options(train);
+// False where an earlier attempt computed otherwise: then this one's results differ in rounding.
+static void check_exact(train_t *train) {
     state_t *state = &train->at.state;
-    uint64_t engine = nn_memory_estimate(&train->spec, &options);
-    err_code_t code = engine ? memory_check(engine + own_memory(train), err) : ERR_OK;
-    if (code == ERR_OK)
-        code = nn_new(&train->spec, &options, &train->nn, err);
-    if (code)
-        return code;
-    if (!nn_exact(train->nn)) {
+    int world = train->job->world;
+    if (!state->choices[0])
+        return;
+    if (state->replicas != world)
+        child_log(train->child, "warn",
+                  "%d replicas go on with what %d began: the result differs in rounding", world,
+                  state->replicas);
+    else if (strcmp(state->choices, nn_choices(train->nn)) != 0)
         child_log(train->child, "warn",
                   "this worker computes with '%s', not as the job began, with '%s': the result "
                   "differs in rounding",
                   nn_choices(train->nn), state->choices);
-        state->exact = false;
-    }
+    else
+        return;
+    state->exact = false;
+}
+
+static err_code_t make_engine(train_t *train, err_t *err) {
+    char choices[NN_CHOICES_SIZE];
+    nn_options_t options = engine_options(train);
+    state_t *state = &train->at.state;
+    err_code_t code = ranks_agree(train, &options, choices, err);
+    uint64_t engine = code ? 0 : nn_memory_estimate(&train->spec, &options);
+    if (engine)
+        code = memory_check(engine + own_memory(train), err);
+    if (code == ERR_OK)
+        code = nn_new(&train->spec, &options, &train->nn, err);
+    if (code == ERR_OK)
+        code = mirror_same(train->mirror, "engine", nn_choices(train->nn), err);
+    if (code)
+        return code;
+    check_exact(train);
     snprintf(state->choices, sizeof state->choices, "%s", nn_choices(train->nn));
+    state->replicas = train->job->world;
     child_log(train->child, "info", "%u images, %d classes, %s", train->images, train->spec.classes,
               nn_choices(train->nn));
     return ERR_OK;
@@ -156,6 +166,7 @@ static void weigh_classes(train_t *train) {
 
 static err_code_t make_buffers(train_t *train, err_t *err) {
     size_t bytes = shard_image_bytes(train->dataset.shards), batch = (size_t)train->options.batch;
+    batch = (batch + (size_t)train->job->world - 1) / (size_t)train->job->world;
     train->estimate_count =
         train->images < TRAIN_ESTIMATE_IMAGES ? train->images : TRAIN_ESTIMATE_IMAGES;
     train->order = malloc((size_t)train->images * sizeof *train->order);
@@ -180,9 +191,10 @@ static err_code_t make_buffers(train_t *train, err_t *err) {
 static err_code_t record(void *context, const char *path, const char *sha256, const state_t *state,
                          const proto_checkpoint_t *previous, err_t *err) {
     const train_t *train = context;
-    json_t *info = json_pack("{s:i, s:s, s:I, s:I}", "epochs", state->epochs, "choices",
-                             state->choices, "dataset_version", (json_int_t)state->dataset_version,
-                             "init_version", (json_int_t)state->init_version);
+    json_t *info = json_pack("{s:i, s:s, s:i, s:I, s:I}", "epochs", state->epochs, "choices",
+                             state->choices, "replicas", state->replicas, "dataset_version",
+                             (json_int_t)state->dataset_version, "init_version",
+                             (json_int_t)state->init_version);
     if (previous)
         json_object_set_new(info, "previous",
                             json_pack("{s:s, s:s, s:I}", "path", previous->path, "digest",
@@ -205,6 +217,8 @@ static void warn(void *context, const char *text) {
 // What was settled is recorded before the first step, so that later attempts settle it alike.
 static void start_writer(train_t *train) {
     const conf_t *conf = child_conf(train->child);
+    if (!train_leads(train))
+        return;
     train->writer_options =
         (writer_options_t){.record = record,
                            .remove = remove_file,
@@ -228,6 +242,8 @@ static void start_writer(train_t *train) {
 
 static void train_release(train_t *train) {
     writer_destroy(&train->writer);
+    mirror_destroy(&train->mirror);
+    json_decref(train->report);
     nn_destroy(&train->nn);
     checkpoint_release(&train->at);
     weights_release(&train->last);
@@ -247,26 +263,46 @@ static err_code_t prepare(train_t *train, err_t *err) {
         code = make_engine(train, err);
     if (code == ERR_OK)
         code = make_buffers(train, err);
-    if (code == ERR_OK)
+    if (code == ERR_OK && train_leads(train))
         code = resume_engine(train, err);
-    return code;
+    return code ? code : ranks_join(train, err);
+}
+
+// Rank 0 looks where to begin, the others are told. *done: there is nothing to do any more.
+static err_code_t begin(train_t *train, child_result_t *result, bool *done, err_t *err) {
+    err_code_t code = ERR_OK;
+    *done = false;
+    if (train_leads(train)) {
+        code = resume_find(train, err);
+        if (code)
+            return code;
+        resume_clean(train);
+        *done = finish_is_done(train, result);
+        if (!*done)
+            code = find_dataset(train, err);
+        return code ? code : ranks_follow(train, done, err);
+    }
+    code = ranks_follow(train, done, err);
+    return code || *done ? code : find_dataset(train, err);
 }
 
 static err_code_t do_job(train_t *train, child_result_t *result, err_t *err) {
-    err_code_t code = resume_find(train, err);
-    if (code)
+    bool done;
+    ranks_open(train);
+    err_code_t code = begin(train, result, &done, err);
+    if (code || done)
         return code;
-    resume_clean(train);
-    if (finish_is_done(train, result))
-        return ERR_OK;
-    code = find_dataset(train, err);
-    if (code == ERR_OK)
-        code = prepare(train, err);
+    code = prepare(train, err);
     if (code)
         return code;
     start_writer(train);
     code = epoch_run_all(train, err);
-    return code ? code : finish_model(train, result, err);
+    if (code == ERR_OK)
+        code = ranks_compare(train, err);
+    if (code || !train_leads(train))
+        return code;
+    mirror_destroy(&train->mirror); // the others may go
+    return finish_model(train, result, err);
 }
 
 err_code_t train_run(child_t *child, const child_job_t *job, child_result_t *result, err_t *err) {
@@ -277,6 +313,8 @@ err_code_t train_run(child_t *child, const child_job_t *job, child_result_t *res
     err_code_t code = read_body(train, err);
     if (code == ERR_OK)
         code = do_job(train, result, err);
+    if (code)
+        code = ranks_fail(train, code, err);
     train_release(train);
     free(train);
     return code;

@@ -1,10 +1,11 @@
-// A train job in progress, and its parts: resume.c finds where it begins, epoch.c does the steps,
-// finish.c makes the model.
+// A train job in progress, and its parts: resume.c finds where it begins, ranks.c what concerns the
+// other ranks of a mirrored one, epoch.c does the steps, finish.c makes the model.
 #ifndef INKLING_TRAINER_TRAIN_IMPL_H
 #define INKLING_TRAINER_TRAIN_IMPL_H
 
 #include "inference.h"
 #include "lookup.h"
+#include "trainer/mirror.h"
 #include "trainer/writer.h"
 #include "training/options.h"
 
@@ -16,6 +17,8 @@ typedef struct {
     proto_train_t body;
     options_t options;
     const char *model_name;
+    mirror_t *mirror;
+    json_t *report; // of the replicas, or NULL
 
     lookup_dataset_t dataset;
     uint64_t steps; // of an epoch
@@ -30,7 +33,7 @@ typedef struct {
     proto_checkpoint_t used; // what this attempt goes on from; path NULL: nothing
 
     uint32_t *order; // of the current epoch
-    uint8_t *pixels; // of a batch
+    uint8_t *pixels; // of a batch, as far as it is this rank's
     int32_t *labels;
     float *weights; // of its samples
     float *class_weights;
@@ -39,8 +42,8 @@ typedef struct {
     int order_epoch; // whose order it is; −1: none
 
     writer_options_t writer_options;
-    writer_t *writer;
-    int64_t put_ms; // when the last one was handed to the writer
+    writer_t *writer; // NULL behind rank 0
+    int64_t put_ms;   // when the last one was handed to the writer
     uint64_t put_step;
     int put_epochs;
     bool due;       // a checkpoint, as soon as the writer is idle
@@ -56,6 +59,28 @@ err_code_t resume_find(train_t *train, err_t *err);
 err_code_t resume_engine(train_t *train, err_t *err);
 // Removes what earlier attempts left and nobody needs: folders below jobs/<id> and models/<name>.
 void resume_clean(const train_t *train);
+
+static inline bool train_leads(const train_t *train) {
+    return train->job->rank == 0;
+}
+
+void ranks_open(train_t *train);
+// What rank 0 has found to begin with: the data set's version, what was settled. *done: the job has
+// its result already.
+err_code_t ranks_follow(train_t *train, bool *done, err_t *err);
+// How engines are made; of options threads and choices, with room for these.
+err_code_t ranks_agree(train_t *train, nn_options_t *options, char choices[NN_CHOICES_SIZE],
+                       err_t *err);
+// Joins the others. All have rank 0's state afterwards.
+err_code_t ranks_join(train_t *train, err_t *err);
+// Progress. ERR_CANCELLED, on all ranks at once, if the job shall stop.
+err_code_t ranks_tick(train_t *train, err_t *err);
+// The score of the validation images, each rank its part; *score has it on all of them.
+err_code_t ranks_validate(train_t *train, score_t *score, err_t *err);
+// All weights are equal; makes train->report.
+err_code_t ranks_compare(train_t *train, err_t *err);
+// After an error: tells the others, or, if it was them, waits for what the dispatcher makes of it.
+err_code_t ranks_fail(train_t *train, err_code_t code, err_t *err);
 
 // All epochs that are left. ERR_CANCELLED: asked to stop; a checkpoint is recorded if it was a
 // release.

@@ -26,6 +26,7 @@ static state_t make(void) {
     state.dataset_version = 3;
     state.init_version = 1ull << 52;
     snprintf(state.choices, sizeof state.choices, "backend=cpu \"quoted\" threads=2");
+    state.replicas = 3;
     state.exact = false;
     state.begun = true;
     end_epoch(&state, 0.5);
