@@ -150,8 +150,63 @@ static void test_a_stopped_worker_does_not_blame_its_process(void **state) {
     assert_false(fake_gone(fake, child, 0));
 }
 
+// The dispatcher wants the job back: a checkpoint comes first, and the worker is fit for the next.
+static void test_a_release_brings_a_checkpoint(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 0, 2, "{\"do\": \"polite\"}");
+    fake_child_pid(fake, "j1", 1, "pid");
+    const proto_worker_release_t release = {.job = "j1", .token = 1};
+    fake_send(fake, PROTO_worker_release, &release);
+    fake_send(fake, PROTO_worker_release, &release); // it may come again
+    fake_ok(fake, rig_next_but_reports(fake, PROTO_job_checkpoint));
+    assert_string_equal(fake_finish(fake, NULL)->outcome, "released");
+    fake_assign(fake, "j2", 2, "{\"do\": \"succeed\"}");
+    assert_string_equal(fake_finish(fake, NULL)->outcome, "succeeded");
+}
+
+// As it is said with a heartbeat.
+static void test_a_release_with_a_renewal(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 0, 2, "{\"do\": \"polite\"}");
+    fake_child_pid(fake, "j1", 1, "pid");
+    static const proto_hold_t hold = {.job = "j1", .token = 1};
+    fake->renewed.release.items = &hold;
+    fake->renewed.release.count = 1;
+    fake_ok(fake, rig_next_but_reports(fake, PROTO_job_checkpoint));
+    assert_string_equal(fake_finish(fake, NULL)->outcome, "released");
+}
+
+static void test_what_is_lost_is_ended_at_once_without_a_word(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 1, 2, "{\"do\": \"hang\"}");
+    pid_t pid = fake_child_pid(fake, "j1", 1, "pid");
+    const proto_worker_lost_t lost = {.job = "j1", .token = 1};
+    fake_send(fake, PROTO_worker_lost, &lost);
+    assert_true(fake_gone(fake, pid, 1000));
+    fake_expect_nothing(fake, 500);
+    fake_assign(fake, "j2", 2, "{\"do\": \"succeed\"}");
+    assert_string_equal(fake_finish(fake, NULL)->outcome, "succeeded");
+}
+
+// Events, and progress as events, are rank 0's.
+static void test_other_ranks_tell_no_events(void **state) {
+    fake_t *fake = *state;
+    fake_worker(fake, NULL);
+    assign(fake, 1, 2, "{\"do\": \"succeed\"}");
+    size_t events = 1;
+    assert_string_equal(fake_finish(fake, &events)->outcome, "succeeded");
+    assert_int_equal(events, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        RIG_TEST(test_a_release_brings_a_checkpoint),
+        RIG_TEST(test_a_release_with_a_renewal),
+        RIG_TEST(test_what_is_lost_is_ended_at_once_without_a_word),
+        RIG_TEST(test_other_ranks_tell_no_events),
         RIG_TEST(test_ranks_meet),
         RIG_TEST(test_one_meets_oneself),
         RIG_TEST(test_a_refused_meeting_is_the_job_s_error),
