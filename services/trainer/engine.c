@@ -9,8 +9,6 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
         const char *kind;
         child_run_fn run;
     } kinds[] = {{"train", train_run}, {"evaluate", evaluate_run}, {"predict", predict_run}};
-    if (job->world > 1) // until the loop of training takes its share of each batch
-        return err_set(err, ERR_UNSUPPORTED, "this trainer trains with one replica only");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(job->kind, kinds[i].kind) == 0)
             return kinds[i].run(child, job, result, err);
