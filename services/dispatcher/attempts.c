@@ -670,14 +670,29 @@ static void end_stalled(dispatcher_t *d, lease_t *lease, int64_t now_ms) {
     end_attempt(d, lease, "failed", &failure, failure.message);
 }
 
+// Another member was heard of long after this one. Where all fell silent together it is more likely
+// the way to this process that is cut: the gang may go on, and has the time that single jobs have.
+static bool outlived(const dispatcher_t *d, const lease_t *lease) {
+    size_t rank = 0;
+    for (const lease_t *each; (each = attempt_next(d, lease->job, lease->token, &rank)) != NULL;)
+        if (each->renewed_ms - lease->renewed_ms > 2 * d->conf->heartbeat_ms)
+            return true;
+    return false;
+}
+
+static lease_verdict_t judge(const dispatcher_t *d, const lease_t *lease, int64_t now_ms) {
+    const conf_t *conf = d->conf;
+    int64_t gang_ms = outlived(d, lease) ? gang_limit_ms(d) : conf->lease_ms;
+    return lease_judge(lease, now_ms, conf->lease_ms, gang_ms, conf->stall_ms);
+}
+
 void attempts_tick(dispatcher_t *d, int64_t now_ms) {
     size_t at = 0;
-    int64_t gang_ms = gang_limit_ms(d);
     for (lease_t *lease; (lease = lease_next(d->leases, &at)) != NULL;) {
         if (lease->ending || now_ms < lease->judge_ms)
             continue;
         char reason[160];
-        switch (lease_judge(lease, now_ms, d->conf->lease_ms, gang_ms, d->conf->stall_ms)) {
+        switch (judge(d, lease, now_ms)) {
         case LEASE_GOOD:
             break;
         case LEASE_EXPIRED:

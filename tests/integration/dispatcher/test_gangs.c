@@ -284,6 +284,20 @@ static void test_a_silent_member_ends_the_gang(void **state) {
     end(first, "succeeded", "succeeded");
 }
 
+// It is the way to the dispatcher that is cut, not the gang.
+static void test_all_silent_at_once_have_a_whole_lease(void **state) {
+    (void)state;
+    open(2, NULL);
+    const char *job = train(2, 0);
+    await_busy(2);
+    beat_for(300);
+    clock_sleep_ms(2500);
+    beat_for(300);
+    assert_int_equal(scene_show(job)->attempts, 1);
+    assert_string_equal(scene_show(job)->state, "running");
+    end(holder(0), "succeeded", "succeeded");
+}
+
 // While one makes progress the others may wait for it.
 static void test_progress_of_one_is_progress_of_all(void **state) {
     (void)state;
@@ -581,6 +595,7 @@ int main(void) {
         TEST(test_fewer_than_wanted_if_no_more_are_here),
         TEST(test_now_or_not_at_all),
         TEST(test_a_silent_member_ends_the_gang),
+        TEST(test_all_silent_at_once_have_a_whole_lease),
         TEST(test_progress_of_one_is_progress_of_all),
         TEST(test_only_rank_0_speaks_for_the_job),
         TEST(test_a_crash_counts_once),

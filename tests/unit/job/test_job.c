@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -124,7 +125,8 @@ static void test_leases(void **state) {
             *two = lease_add(table, &owner, "2", 6, 1000);
     assert_int_equal(owner.count, 2);
     assert_ptr_equal(lease_find(table, "2"), two);
-    assert_int_equal(lease_judge(one, 2000, 1000, 1000, 500), LEASE_GOOD); // not shown: cannot stall
+    assert_int_equal(lease_judge(one, 2000, 1000, 1000, 500),
+                     LEASE_GOOD); // not shown: cannot stall
     assert_int_equal(lease_judge(one, 2001, 1000, 1000, 500), LEASE_EXPIRED);
     lease_renew(one, 1, 10, 2000);
     lease_renew(one, 1, 10, 2500);
@@ -139,6 +141,39 @@ static void test_leases(void **state) {
     lease_table_destroy(&table);
 }
 
+// A gang's leases share job and token, each has a worker; heard of once, they are judged strictly.
+static void test_a_gang_s_leases(void **state) {
+    (void)state;
+    lease_table_t *table = lease_table_new();
+    lease_owner_t owners[3] = {{NULL, 0}};
+    const char *const names[] = {"ann", "bob", "cid"};
+    for (size_t rank = 0; rank < 3; rank++) {
+        lease_t *lease = lease_add_member(table, &owners[rank], "7", 5, rank, 3, 1000);
+        snprintf(lease->worker, sizeof lease->worker, "%s", names[rank]);
+    }
+    assert_int_equal(lease_count(table), 3);
+    assert_int_equal(lease_find(table, "7")->rank, 0);
+    assert_int_equal(lease_of(table, "7", "cid")->rank, 2);
+    assert_null(lease_of(table, "7", "dot"));
+    assert_null(lease_of(table, "8", "ann"));
+    assert_null(lease_member(table, "7", 3));
+    lease_t *bob = lease_of(table, "7", "bob");
+    assert_int_equal(lease_judge(bob, 5500, 15000, 4000, 60000), LEASE_GOOD); // not heard of yet
+    lease_renew(bob, 1, 0, 2000);
+    assert_int_equal(lease_judge(bob, 6000, 15000, 4000, 60000), LEASE_GOOD);
+    assert_int_equal(lease_judge(bob, 6001, 15000, 4000, 60000), LEASE_EXPIRED);
+    assert_int_equal(lease_limit_ms(bob, 3000, 4000), 3000); // never longer than others
+    lease_grace(table, 6000);
+    assert_int_equal(lease_judge(bob, 21000, 15000, 4000, 60000), LEASE_GOOD);
+    lease_remove(table, bob);
+    assert_null(lease_of(table, "7", "bob"));
+    assert_non_null(lease_of(table, "7", "cid"));
+    lease_remove(table, lease_of(table, "7", "cid"));
+    lease_remove(table, lease_of(table, "7", "ann"));
+    assert_int_equal(lease_count(table), 0);
+    lease_table_destroy(&table);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_back_off),
@@ -147,6 +182,7 @@ int main(void) {
         cmocka_unit_test(test_limits_and_retry),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_leases),
+        cmocka_unit_test(test_a_gang_s_leases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
