@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define ELSEWHERE "192.0.2.1" // of no host (RFC 5737): only the way there is asked for
+
 // tcp://HOST:PORT, an IPv6 HOST in brackets.
 static bool split(const char *endpoint, char *host, size_t room, const char **port) {
     const char *prefix = "tcp://", *colon = strrchr(endpoint, ':');
@@ -39,13 +41,25 @@ static bool local_address(const struct addrinfo *to, char address[ADDRESS_SIZE])
     return good;
 }
 
-void address_towards(const char *endpoint, char address[ADDRESS_SIZE]) {
-    char host[256], found[ADDRESS_SIZE];
+static bool is_any(const char *host) {
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
+}
+
+// tcp://HOST:PORT of a list; "" if there is none.
+static void first_of(const char *list, char endpoint[256]) {
+    snprintf(endpoint, 256, "%.*s", (int)strcspn(list, ","), list);
+}
+
+void address_towards(const char *endpoint, const char *listen, char address[ADDRESS_SIZE]) {
+    char own[256], host[256], found[ADDRESS_SIZE];
     const char *port;
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;
     snprintf(address, ADDRESS_SIZE, "127.0.0.1");
-    if (!split(endpoint, host, sizeof host, &port))
+    first_of(listen, own);
+    if (!split(endpoint, host, sizeof host, &port) && !split(own, host, sizeof host, &port))
         return;
+    if (is_any(host))
+        snprintf(host, sizeof host, "%s", ELSEWHERE);
     int failed = getaddrinfo(host, port, &hints, &list);
     if (failed)
         log_warn("%s has no address: %s", host, gai_strerror(failed));

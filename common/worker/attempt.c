@@ -181,7 +181,7 @@ static err_code_t start_process(attempt_t *attempt, const proto_worker_assign_t 
     char address[ADDRESS_SIZE];
     proto_worker_assign_t whole = *assign;
     if (assign->world > 1) {
-        address_towards(session_endpoint(host->session), address);
+        address_towards(session_endpoint(host->session), host->listen, address);
         whole.address = address;
     }
     char *argv[] = {(char *)(uintptr_t)host->child, build, attempt->job, NULL};

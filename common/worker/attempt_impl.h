@@ -16,6 +16,7 @@ typedef struct {
     session_t *session;
     const char *name;   // of the worker
     const char *files;  // root of the stack's files
+    const char *listen; // the setting dispatcher_listen
     const char *child;  // path of the child program
     char *const *env;   // of the child
     int64_t release_ms; // time for giving a job back

@@ -6,10 +6,7 @@ import subprocess
 import time
 import unittest
 
-import msgpack
-import zmq
-
-from stack import INKLING, Failed, StackTest, until
+from stack import INKLING, StackTest, tell, until
 
 TRAIN = ("train", "heads", "--replicas", 2, "--width", 8, "--depth", 3, "--seed", 5, "--checkpoint-s", 1, "--precision",
          "fp32", "--sync-bn", "--epochs")
@@ -69,18 +66,7 @@ class Gangs(StackTest):
                 print(self.stack.logs(), "--- trainer-1", file.read()[-4000:], sep="\n", flush=True)
 
     def tell(self, kind, **body):
-        dealer = zmq.Context.instance().socket(zmq.DEALER)
-        dealer.linger = 0
-        dealer.connect("ipc://" + self.stack.path("run", "dispatcher.sock"))
-        dealer.send_multipart([msgpack.packb({"v": 1, "type": kind, "id": 7}), msgpack.packb(body)])
-        try:
-            if not dealer.poll(10000):
-                raise Failed(f"{kind}: no answer from the dispatcher")
-            header, answer = map(msgpack.unpackb, dealer.recv_multipart())
-        finally:
-            dealer.close()
-        self.assertNotEqual(header["type"], "error", answer)
-        return answer
+        return tell(self.stack.path("run", "dispatcher.sock"), kind, **body)
 
     def show(self, job):
         return self.tell("job.show", job=job)["job"]

@@ -9,12 +9,9 @@ import socket
 import time
 import unittest
 
-import msgpack
-import zmq
-
 import hosts
 from images import png
-from stack import BIN, Failed, Stack, until
+from stack import BIN, Stack, tell, until
 
 TRAIN = ("train", "heads", "--width", 8, "--depth", 3, "--seed", 5, "--checkpoint-s", 1, "--epochs")
 LONG_S = 8  # an undisturbed run: what is cut or killed is so in its middle
@@ -148,18 +145,7 @@ class Hosts(unittest.TestCase):
 
     def tell(self, kind, **body):
         """What the dispatcher answers on the stack's own host, whatever is cut."""
-        dealer = zmq.Context.instance().socket(zmq.DEALER)
-        dealer.linger = 0
-        dealer.connect("ipc://" + self.stack.seen("run", "dispatcher.sock"))
-        dealer.send_multipart([msgpack.packb({"v": 1, "type": kind, "id": 7}), msgpack.packb(body)])
-        try:
-            if not dealer.poll(10000):
-                raise Failed(f"{kind}: no answer from the dispatcher")
-            header, answer = map(msgpack.unpackb, dealer.recv_multipart())
-        finally:
-            dealer.close()
-        self.assertNotEqual(header["type"], "error", answer)
-        return answer
+        return tell(self.stack.seen("run", "dispatcher.sock"), kind, **body)
 
     def show(self, job):
         return self.tell("job.show", job=job)["job"]
