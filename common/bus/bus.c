@@ -365,7 +365,7 @@ static err_code_t handle(bus_socket_t *socket, zmsg_t *frames, err_t *failure) {
 
 static zmsg_t *receive_now(bus_socket_t *socket) {
     zmsg_t *frames = zmsg_recv(socket->zsock);
-    socket->used = frames != NULL;
+    socket->used = frames || errno == EINTR;
     return frames;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct {
     int id;
+    uint64_t number; // in the order of their making
     int64_t due_ms, repeat_ms;
     bus_fn fn;
     void *arg;
@@ -35,6 +36,7 @@ struct bus_loop {
     size_t timer_count, timer_room, watch_count, watch_room, deferred_count, deferred_room,
         running_count, running_room;
     int next_id;
+    uint64_t timers_made;
     bool changed, stopped;
 };
 
@@ -66,8 +68,13 @@ int bus_loop_timer(bus_loop_t *loop, int64_t delay_ms, int64_t repeat_ms, bus_fn
     loop->timers =
         room_for(loop->timers, loop->timer_count, &loop->timer_room, sizeof *loop->timers);
     loop->next_id = loop->next_id == INT32_MAX ? 1 : loop->next_id + 1;
-    loop->timers[loop->timer_count++] = (timer_entry_t){
-        loop->next_id, clock_mono_ms() + (delay_ms > 0 ? delay_ms : 0), repeat_ms, fn, arg};
+    loop->timers[loop->timer_count++] =
+        (timer_entry_t){loop->next_id,
+                        ++loop->timers_made,
+                        clock_mono_ms() + (delay_ms > 0 ? delay_ms : 0),
+                        repeat_ms,
+                        fn,
+                        arg};
     return loop->next_id;
 }
 
@@ -158,12 +165,12 @@ static int wait_time(const bus_loop_t *loop) {
 // next round.
 static void run_timers(bus_loop_t *loop) {
     int64_t now = clock_mono_ms();
-    int newest = loop->next_id;
+    uint64_t newest = loop->timers_made;
     for (;;) {
         timer_entry_t *due = NULL;
         for (size_t i = 0; i < loop->timer_count; i++) {
             timer_entry_t *timer = &loop->timers[i];
-            if (timer->due_ms <= now && timer->id <= newest &&
+            if (timer->due_ms <= now && timer->number <= newest &&
                 (!due || timer->due_ms < due->due_ms))
                 due = timer;
         }
@@ -203,8 +210,9 @@ static bool ask_used(const bus_loop_t *loop) {
             continue;
         int events = 0;
         size_t size = sizeof events;
+        // A signal may end the asking: then it is asked again.
         *watch->used =
-            zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) == 0 && events & ZMQ_POLLIN;
+            zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) != 0 || events & ZMQ_POLLIN;
         any |= *watch->used;
     }
     return any;

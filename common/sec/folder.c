@@ -2,8 +2,10 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/log.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,11 +37,23 @@ bool folder_due(folder_t *folder, bool anew) {
     return true;
 }
 
-void folder_each(const folder_t *folder, const char *suffix,
+// What is known of it stays as it was.
+static bool fails(folder_t *folder, int cause) {
+    folder->settled = false;
+    if (!folder->failed)
+        log_warn("cannot read %s: %s; what was read before holds", folder->path, strerror(cause));
+    folder->failed = true;
+    return false;
+}
+
+bool folder_each(folder_t *folder, const char *suffix,
                  void (*fn)(void *arg, const char *path, const char *name), void *arg) {
     struct dirent *entry;
     DIR *open = opendir(folder->path);
     size_t end = strlen(suffix);
+    if (!open && errno != ENOENT)
+        return fails(folder, errno);
+    errno = 0;
     while (open && (entry = readdir(open)) != NULL) {
         const char *name = entry->d_name;
         size_t size = strlen(name);
@@ -48,7 +62,13 @@ void folder_each(const folder_t *folder, const char *suffix,
         char *path = fs_join(folder->path, name);
         fn(arg, path, name);
         free(path);
+        errno = 0;
     }
+    int cause = errno;
     if (open)
         closedir(open);
+    if (cause)
+        return fails(folder, cause);
+    folder->failed = false;
+    return true;
 }

@@ -11,6 +11,7 @@ typedef struct {
     char *path;
     struct timespec changed; // the folder's time stamp when it was read
     bool settled;            // it was old enough then
+    bool failed;             // it could not be read, which was told
     int64_t read_ms;
 } folder_t;
 
@@ -19,7 +20,8 @@ void folder_release(folder_t *folder);
 // Is it to be read (again) now? anew: whatever its time stamp says.
 bool folder_due(folder_t *folder, bool anew);
 // Calls fn with the path of each file whose name ends in suffix and does not begin with a dot.
-void folder_each(const folder_t *folder, const char *suffix,
+// False, and it is due again soon: it is there and cannot be read now, or not to its end.
+bool folder_each(folder_t *folder, const char *suffix,
                  void (*fn)(void *arg, const char *path, const char *name), void *arg);
 
 #endif

@@ -9,6 +9,11 @@ typedef struct {
     char name[SEC_NAME_MAX + 1], public_key[SEC_KEY_SIZE];
 } guest_t;
 
+typedef struct {
+    guest_t *list;
+    size_t count;
+} reading_t;
+
 struct sec_guests {
     folder_t folder;
     guest_t *list; // by name
@@ -36,13 +41,13 @@ static int by_name(const void *a, const void *b) {
 
 // What cannot be read lets nobody in, and is told.
 static void read_guest(void *arg, const char *path, const char *file_name) {
-    sec_guests_t *guests = arg;
+    reading_t *reading = arg;
     key_file_t file;
     err_t err;
     (void)file_name;
     if (key_file_read(path, "guest", &file, &err) == ERR_OK) {
-        guests->list = mem_grow(guests->list, (guests->count + 1) * sizeof *guests->list);
-        guest_t *guest = &guests->list[guests->count++];
+        reading->list = mem_grow(reading->list, (reading->count + 1) * sizeof *reading->list);
+        guest_t *guest = &reading->list[reading->count++];
         memcpy(guest->name, file.name, sizeof guest->name);
         memcpy(guest->public_key, file.public_key, sizeof guest->public_key);
     } else {
@@ -53,8 +58,14 @@ static void read_guest(void *arg, const char *path, const char *file_name) {
 static void refresh(sec_guests_t *guests, bool anew) {
     if (!folder_due(&guests->folder, anew))
         return;
-    guests->count = 0;
-    folder_each(&guests->folder, ".pub", read_guest, guests);
+    reading_t reading = {NULL, 0};
+    if (!folder_each(&guests->folder, ".pub", read_guest, &reading)) { // then those of before hold
+        free(reading.list);
+        return;
+    }
+    free(guests->list);
+    guests->list = reading.list;
+    guests->count = reading.count;
     if (guests->count)
         qsort(guests->list, guests->count, sizeof *guests->list, by_name);
 }

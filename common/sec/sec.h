@@ -65,6 +65,8 @@ typedef struct sec_tokens sec_tokens_t;
 sec_tokens_t *sec_tokens_new(const char *folder);
 void sec_tokens_destroy(sec_tokens_t **tokens);
 size_t sec_tokens_count(sec_tokens_t *tokens);
+// There are files of tokens, damaged ones included.
+bool sec_tokens_wanted(sec_tokens_t *tokens);
 const sec_token_t *sec_tokens_at(const sec_tokens_t *tokens, size_t index);  // by name; NULL behind
 const sec_token_t *sec_tokens_find(sec_tokens_t *tokens, const char *token); // NULL: nobody's
 

@@ -25,8 +25,14 @@ typedef struct {
 struct sec_tokens {
     folder_t folder;
     entry_t *list; // by name
-    size_t count;
+    size_t count, damaged;
 };
+
+typedef struct {
+    entry_t *list;
+    size_t count, damaged;
+    bool unread; // there is one that cannot be read now
+} reading_t;
 
 // --- Making one
 // -----------------------------------------------------------------------------------
@@ -103,18 +109,23 @@ static err_code_t read_entry(const char *path, entry_t *entry, err_t *err) {
     return ERR_OK;
 }
 
-// What cannot be read lets nobody in, and is told.
+// What is damaged lets nobody in, and is told.
 static void take(void *arg, const char *path, const char *name) {
-    sec_tokens_t *tokens = arg;
+    reading_t *reading = arg;
     entry_t entry;
     err_t err;
     (void)name;
-    if (read_entry(path, &entry, &err) != ERR_OK) {
-        log_warn("%s; %s", err.message, err.remedy);
+    err_code_t code = read_entry(path, &entry, &err);
+    if (code == ERR_NOT_FOUND)
+        return; // it has just gone
+    if (code) {
+        log_warn("%s%s%s", err.message, err.remedy[0] ? "; " : "", err.remedy);
+        reading->damaged += code == ERR_CORRUPT || code == ERR_TOO_LARGE;
+        reading->unread |= code != ERR_CORRUPT && code != ERR_TOO_LARGE;
         return;
     }
-    tokens->list = mem_grow(tokens->list, (tokens->count + 1) * sizeof *tokens->list);
-    tokens->list[tokens->count++] = entry;
+    reading->list = mem_grow(reading->list, (reading->count + 1) * sizeof *reading->list);
+    reading->list[reading->count++] = entry;
 }
 
 static int by_name(const void *a, const void *b) {
@@ -124,8 +135,17 @@ static int by_name(const void *a, const void *b) {
 static void refresh(sec_tokens_t *tokens, bool anew) {
     if (!folder_due(&tokens->folder, anew))
         return;
-    tokens->count = 0;
-    folder_each(&tokens->folder, SUFFIX, take, tokens);
+    reading_t reading = {.list = NULL};
+    bool whole = folder_each(&tokens->folder, SUFFIX, take, &reading);
+    if (!whole || reading.unread) { // then those of before hold
+        tokens->folder.settled = false;
+        free(reading.list);
+        return;
+    }
+    free(tokens->list);
+    tokens->list = reading.list;
+    tokens->count = reading.count;
+    tokens->damaged = reading.damaged;
     if (tokens->count)
         qsort(tokens->list, tokens->count, sizeof *tokens->list, by_name);
 }
@@ -148,6 +168,11 @@ void sec_tokens_destroy(sec_tokens_t **self) {
 size_t sec_tokens_count(sec_tokens_t *tokens) {
     refresh(tokens, false);
     return tokens->count;
+}
+
+bool sec_tokens_wanted(sec_tokens_t *tokens) {
+    refresh(tokens, false);
+    return tokens->count + tokens->damaged > 0;
 }
 
 const sec_token_t *sec_tokens_at(const sec_tokens_t *tokens, size_t index) {

@@ -17,6 +17,7 @@ typedef struct bucket {
 struct auth {
     sec_tokens_t *tokens;
     bucket_t *buckets; // of the tokens that were used
+    bool wanted;       // and it stays so
 };
 
 auth_t *auth_new(const char *keys) {
@@ -41,6 +42,10 @@ void auth_destroy(auth_t **self) {
 
 bool auth_has_tokens(auth_t *auth) {
     return sec_tokens_count(auth->tokens) > 0;
+}
+
+void auth_want(auth_t *auth) {
+    auth->wanted = true;
 }
 
 static bucket_t *bucket_of(auth_t *auth, const sec_token_t *token, double most, int64_t now_us) {
@@ -76,8 +81,9 @@ static err_code_t take_one(auth_t *auth, const sec_token_t *token, int64_t now_u
 
 err_code_t auth_check(auth_t *auth, const char *field, int64_t now_us, int64_t *retry_s,
                       err_t *err) {
-    if (!auth_has_tokens(auth))
+    if (!auth->wanted && !sec_tokens_wanted(auth->tokens))
         return ERR_OK;
+    auth->wanted = true;
     if (!field || strncasecmp(field, "Bearer ", 7) != 0) {
         err_set(err, ERR_DENIED, "this needs a token");
         return err_remedy(err,

@@ -192,7 +192,6 @@ void bus_door_accept(gateway_t *gateway, const bus_message_t *message) {
         return;
     }
     from->to = (bus_message_t){.peer = message->peer, .type = message->type, .id = message->id};
-    from->request.parked_ms = message->received_ms;
     if (message->deadline_ms)
         from->request.deadline_ms = message->received_ms + (int64_t)message->deadline_ms;
     proto_arena_reset(gateway->arena);

@@ -267,6 +267,11 @@ static int64_t parked_until(const request_t *request) {
 
 static void waited_enough(const request_t *request, err_t *err) {
     const char *model = request->model[0] ? request->model : "the model promoted last";
+    if (request->deadline_ms && clock_mono_ms() >= request->deadline_ms) {
+        err_set(err, ERR_TIMEOUT, "the request's deadline passed before %s was there", model);
+        err_remedy(err, "allow more time, or send it again in a moment");
+        return;
+    }
     if (request->asked == ASKED_NOTHING) {
         err_set(err, ERR_TIMEOUT, "%s is still being loaded", model);
         err_remedy(err,
@@ -301,6 +306,7 @@ static bool waits(request_t *request) {
         }
         break;
     default:
+        request->no_version = found.version != NULL;
         refuse(request, &err);
         return false;
     }
@@ -454,7 +460,6 @@ err_code_t request_begin(request_t *request, gateway_t *gateway, const door_t *d
         return code;
     request->number = gateway->accepted++;
     request->charged = sizeof *request;
-    request->parked_ms = clock_mono_ms();
     return ERR_OK;
 }
 
@@ -510,6 +515,7 @@ void request_go(request_t *request) {
         refuse(request, &err);
         return;
     }
+    request->parked_ms = clock_mono_ms();
     if (waits(request))
         park(request);
 }

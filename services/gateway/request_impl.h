@@ -41,6 +41,7 @@ struct request {
     int64_t wait_ms;                   // for a version to load
     uint8_t priority;                  // of image.h
     bool look;                         // only a version is wanted: no images
+    bool no_version;                   // refused as its version cannot be served
     tensor_t tensor;                   // or images
     // for its answer
     version_t *version; // held, once the images are on their way

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define SMALL_BODY      65536
 #define SMALL_ANSWER    65536
@@ -15,6 +16,7 @@
 #define IDLE_MS         75000
 #define BODY_RATE       16384 // bytes a second
 #define ADDRESS_MAX     128
+#define FILES_KEPT      128   // descriptors that connections leave
 #define WAIT_MS         10000 // for a version to load, unless the query says
 #define WAIT_MS_MAX     60000
 #define DEADLINE_MS_MAX 86400000
@@ -132,7 +134,7 @@ static void say_error(http_request_t *http, int status, const err_t *err,
 }
 
 void web_error(web_call_t *call, const err_t *err) {
-    int status = status_of(err->code);
+    int status = call->request.no_version ? 503 : status_of(err->code);
     const char *const again[] = {"Retry-After: 1", NULL};
     say_error(call->http, status, err, status == 503 ? again : NULL);
 }
@@ -485,6 +487,8 @@ static void keep_port(const gateway_t *gateway) {
 static err_code_t check_exposure(gateway_t *gateway, const char *address, err_t *err) {
     bool exposed = false;
     err_code_t code = http_is_exposed(address, &exposed, err);
+    if (code == ERR_OK && exposed)
+        auth_want(gateway->auth);
     if (code || !exposed || auth_has_tokens(gateway->auth))
         return code;
     err_set(err, ERR_DENIED, "HTTP on %s can be reached from other hosts, and there is no token",
@@ -492,9 +496,31 @@ static err_code_t check_exposure(gateway_t *gateway, const char *address, err_t 
     return err_remedy(err, "make one with `inkling keys token NAME`, or serve on 127.0.0.1");
 }
 
+// No more than leave descriptors for everything else: ZeroMQ ends the process where it has none.
+static int connections_max(const conf_t *conf) {
+    struct rlimit files;
+    int wanted = (int)conf->gateway_connections;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return wanted;
+    rlim_t needed = (rlim_t)wanted + FILES_KEPT;
+    if (files.rlim_cur < needed) {
+        files.rlim_cur = needed < files.rlim_max ? needed : files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+        getrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur >= needed)
+        return wanted;
+    int most = files.rlim_cur > 2 * FILES_KEPT ? (int)files.rlim_cur - FILES_KEPT
+                                               : (int)files.rlim_cur / 2;
+    log_warn("gateway_connections is %d, and this process may open %d files: it takes %d "
+             "connections; raise the limit (ulimit -n, LimitNOFILE)",
+             wanted, (int)files.rlim_cur, most);
+    return most;
+}
+
 err_code_t web_start(gateway_t *gateway, err_t *err) {
     const conf_t *conf = service_conf(gateway->service);
-    const http_limits_t limits = {.connections_max = (int)conf->gateway_connections,
+    const http_limits_t limits = {.connections_max = connections_max(conf),
                                   .head_ms = HEAD_MS,
                                   .idle_ms = IDLE_MS,
                                   .body_rate = BODY_RATE};

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,12 +117,45 @@ static void a_damaged_file_lets_nobody_in(void **state) {
     snprintf(path, sizeof path, "%s/tokens/web.token", place.keys);
     assert_int_equal(fs_read(path, 4096, &text, &size, &place.err), ERR_OK);
     assert_null(strstr(text, web + 7)); // the token itself is not in it
-    make("other", 0, path);             // so that there is one
     snprintf(path, sizeof path, "%s/tokens/web.token", place.keys);
     *strstr(text, "sha256") = 'x';
     assert_int_equal(fs_write(path, text, size, &place.err), ERR_OK);
     free(text);
     assert_int_equal(check_soon(web, ERR_DENIED), ERR_DENIED);
+}
+
+static void the_last_one_gone_does_not_open_the_door(void **state) {
+    (void)state;
+    char web[96], path[96];
+    make("web", 0, web);
+    assert_int_equal(check_soon(NULL, ERR_DENIED), ERR_DENIED);
+    snprintf(path, sizeof path, "%s/tokens/web.token", place.keys);
+    unlink(path);
+    assert_int_equal(check_soon(web, ERR_DENIED), ERR_DENIED);
+    assert_int_equal(check(NULL, 0), ERR_DENIED);
+}
+
+// Who takes all descriptors changes nothing about who is let in, now or later.
+static void a_folder_that_cannot_be_read_changes_nothing(void **state) {
+    (void)state;
+    char web[96], late[96];
+    struct rlimit before, none;
+    make("web", 0, web);
+    assert_int_equal(check_soon(NULL, ERR_DENIED), ERR_DENIED);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    make("late", 0, late);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int64_t end_ms = clock_mono_ms() + 300;
+    while (clock_mono_ms() < end_ms) {
+        assert_int_equal(check(NULL, 0), ERR_DENIED);
+        assert_int_equal(check(web, 0), ERR_OK);
+        clock_sleep_ms(20);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(check_soon(late, ERR_OK), ERR_OK);
+    assert_int_equal(check(NULL, 0), ERR_DENIED);
 }
 
 static void a_rate_is_kept(void **state) {
@@ -165,6 +199,8 @@ int main(void) {
         T(with_one_only_who_shows_it),
         T(a_token_ends_with_its_file),
         T(a_damaged_file_lets_nobody_in),
+        T(the_last_one_gone_does_not_open_the_door),
+        T(a_folder_that_cannot_be_read_changes_nothing),
         T(a_rate_is_kept),
         T(over_time_the_rate_is_the_rate),
     };
