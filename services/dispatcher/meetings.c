@@ -70,7 +70,7 @@ void meetings_end(dispatcher_t *d, const char *job) {
     }
 }
 
-static meeting_t *open(meetings_t *meetings, const lease_t *lease, const char *round) {
+static meeting_t *meeting_of(meetings_t *meetings, const lease_t *lease, const char *round) {
     meeting_t **oldest = NULL;
     size_t count = 0;
     for (meeting_t **at = &meetings->first; *at; at = &(*at)->next) {
@@ -128,7 +128,7 @@ void on_gang_meet(dispatcher_t *d, const bus_message_t *message) {
         return;
     const lease_t *lease = lease_of(d->leases, meet.job, meet.worker);
     err_code_t code = check_meet(&meet, lease, &err);
-    meeting_t *meeting = code ? NULL : open(d->meetings, lease, meet.round);
+    meeting_t *meeting = code ? NULL : meeting_of(d->meetings, lease, meet.round);
     if (code == ERR_OK && !meeting)
         code =
             err_set(&err, ERR_CONFLICT, "gang.meet: more than %d rounds are unfinished", KEPT_MAX);

@@ -157,7 +157,7 @@ err_code_t mirror_agree(mirror_t *mirror, const mirror_host_t *own, mirror_terms
         return ERR_OK;
     coll_blob_t all[COLL_WORLD_MAX];
     json_t *read[COLL_WORLD_MAX] = {NULL};
-    mirror_host_t hosts[COLL_WORLD_MAX];
+    mirror_host_t hosts[COLL_WORLD_MAX] = {{.threads = 0}};
     const char *names[COLL_WORLD_MAX];
     name_host(name);
     json_t *json = json_pack("{s:s, s:s, s:i, s:i, s:i}", "host", name, "isa", own->isa, "cores",
