@@ -328,6 +328,14 @@ static void add_field(struct MHD_Response *response, const char *field) {
     free(name);
 }
 
+// A field on a continuation line is lost by the library. Where it said how long the body is, what
+// follows a request that should have one and seems to have none may be that body.
+static bool is_last(const http_request_t *request) {
+    return request->server->draining ||
+           (request->length == 0 && strcmp(request->method, MHD_HTTP_METHOD_GET) != 0 &&
+            strcmp(request->method, MHD_HTTP_METHOD_HEAD) != 0);
+}
+
 void http_answer(http_request_t *request, int status, const char *type, char *body, size_t size,
                  const char *const *fields) {
     http_server_t *server = request->server;
@@ -344,7 +352,7 @@ void http_answer(http_request_t *request, int status, const char *type, char *bo
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     for (; fields && *fields; fields++)
         add_field(response, *fields);
-    if (server->draining)
+    if (is_last(request))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     request->response = response;
     request->status = status;

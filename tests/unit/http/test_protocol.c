@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "rig.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,12 +24,8 @@ static void whole_requests_are_answered(void **state) {
         {"GET /echo HTTP/1.1\r\n" HOST "\r\n", "GET /echo \"\""},
         {"POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc", "POST /echo \"abc\""},
         {"POST /echo HTTP/1.1\r\n" HOST "content-LENGTH:  \t3\r\n\r\nabc", "POST /echo \"abc\""},
-        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", "POST /echo \"\""},
         {"POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0003\r\n\r\nabc", "POST /echo \"abc\""},
         {"GET /echo HTTP/1.1\r\n" HOST "X~!#: \xff\x01\r\n\r\n", "GET /echo \"\""},
-        {"OPTIONS /echo HTTP/1.1\r\n" HOST "\r\n", "OPTIONS /echo \"\""},
-        {"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "OPTIONS * \"\""},
-        {"WHATEVER /echo HTTP/1.1\r\n" HOST "\r\n", "WHATEVER /echo \"\""},
         {"\r\nGET /echo HTTP/1.1\r\n" HOST "\r\n", "GET /echo \"\""},
         {"GET /a%20b%2fc%C3%A9 HTTP/1.1\r\n" HOST "\r\n", "GET /a b/c\xc3\xa9 \"\""},
         {"GET /echo?a=%2F&b HTTP/1.1\r\n" HOST "\r\n", "GET /echo \"\""},
@@ -133,6 +130,50 @@ static void unclear_requests_are_refused(void **state) {
     }
     rig_await_connections(rig, 0);
     assert_int_equal(rig->echoes, 0);
+    rig_close(rig);
+}
+
+static void requests_without_a_body_that_could_have_one_are_the_last(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", "POST /echo \"\""},
+        {"POST /echo HTTP/1.1\r\n" HOST "\r\n", "POST /echo \"\""},
+        {"OPTIONS /echo HTTP/1.1\r\n" HOST "\r\n", "OPTIONS /echo \"\""},
+        {"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "OPTIONS * \"\""},
+        {"WHATEVER /echo HTTP/1.1\r\n" HOST "\r\n", "WHATEVER /echo \"\""},
+    };
+    rig_t *rig = rig_open();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        peer_t peer = peer_open(rig);
+        peer_put(&peer, cases[i][0]);
+        peer_expect(&peer, 200, cases[i][1]);
+        peer_expect_end(&peer);
+        peer_close(&peer);
+    }
+    rig_close(rig);
+}
+
+// A proxy may have joined the lines, and have sent the body as it is.
+static void a_length_on_a_continuation_line_makes_no_request_of_the_body(void **state) {
+    (void)state;
+    static const char *const fields[] = {
+        "Content-Length:\r\n 35\r\n",
+        "Content-Length: 0\r\n 35\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n",
+    };
+    static const char behind[] = "GET /echo HTTP/1.1\r\n" HOST "\r\n";
+    rig_t *rig = rig_open();
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        peer_t peer = peer_open(rig);
+        char text[256];
+        snprintf(text, sizeof text, "POST /refused HTTP/1.1\r\n" HOST "%s\r\n%s", fields[i],
+                 behind);
+        peer_put(&peer, text);
+        peer_half_close(&peer);
+        peer_rest(&peer);
+        assert_int_equal(rig->echoes, 0);
+        peer_close(&peer);
+    }
     rig_close(rig);
 }
 
@@ -274,6 +315,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_requests_are_answered),
         cmocka_unit_test(unclear_requests_are_refused),
+        cmocka_unit_test(requests_without_a_body_that_could_have_one_are_the_last),
+        cmocka_unit_test(a_length_on_a_continuation_line_makes_no_request_of_the_body),
         cmocka_unit_test(floods_of_fields_are_refused),
         cmocka_unit_test(a_nul_in_a_field),
         cmocka_unit_test(head_has_no_body),
