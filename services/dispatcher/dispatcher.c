@@ -329,6 +329,7 @@ static void dispatcher_drain(void *self) {
     d->drain_ms = clock_mono_ms();
     err_set(&err, ERR_NOT_LEADER, "this dispatcher ends");
     followers_refuse(d, &err);
+    meetings_refuse(d, &err);
     drain_on(d, d->drain_ms);
 }
 

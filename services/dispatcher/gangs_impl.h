@@ -24,8 +24,10 @@ int64_t gang_limit_ms(const dispatcher_t *d);
 
 meetings_t *meetings_new(void);
 void meetings_destroy(meetings_t **meetings);
-// The attempt is over: who waits is refused as STALE. job NULL: all are.
+// The attempt is over: who waits is refused as STALE.
 void meetings_end(dispatcher_t *d, const char *job);
+// This dispatcher leads no more: all who wait are refused with err, and meet with the next one.
+void meetings_refuse(dispatcher_t *d, const err_t *err);
 void on_gang_meet(dispatcher_t *d, const bus_message_t *message);
 
 #endif

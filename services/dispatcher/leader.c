@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "workers_impl.h"
+#include "gangs_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +39,7 @@ static void step_down(dispatcher_t *d) {
     not_leader(&err, d->leader.other);
     batch_abandon(d->batch, &err);
     followers_refuse(d, &err);
+    meetings_refuse(d, &err);
     workers_clear(d);
 }
 

@@ -52,22 +52,31 @@ static err_code_t over(err_t *err, const char *job, uint64_t token) {
                    (unsigned long long)token);
 }
 
+// Takes it out of the list.
+static void refuse(dispatcher_t *d, meeting_t **at, const err_t *err) {
+    meeting_t *meeting = *at;
+    *at = meeting->next;
+    for (size_t i = 0; i < meeting->world; i++)
+        if (meeting->ranks[i].waits)
+            answer_error(d, &meeting->ranks[i].from, err);
+    meeting_free(meeting);
+}
+
 void meetings_end(dispatcher_t *d, const char *job) {
     meeting_t **at = &d->meetings->first;
     while (*at) {
-        meeting_t *meeting = *at;
-        if (job && strcmp(meeting->job, job) != 0) {
-            at = &meeting->next;
-            continue;
-        }
-        *at = meeting->next;
         err_t err;
-        over(&err, meeting->job, meeting->token);
-        for (size_t i = 0; i < meeting->world; i++)
-            if (meeting->ranks[i].waits)
-                answer_error(d, &meeting->ranks[i].from, &err);
-        meeting_free(meeting);
+        over(&err, (*at)->job, (*at)->token);
+        if (strcmp((*at)->job, job) == 0)
+            refuse(d, at, &err);
+        else
+            at = &(*at)->next;
     }
+}
+
+void meetings_refuse(dispatcher_t *d, const err_t *err) {
+    while (d->meetings->first)
+        refuse(d, &d->meetings->first, err);
 }
 
 static meeting_t *meeting_of(meetings_t *meetings, const lease_t *lease, const char *round) {

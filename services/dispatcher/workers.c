@@ -47,7 +47,6 @@ void workers_clear(dispatcher_t *d) {
     for (kind_t *kind; (kind = map_next(workers->kinds, &at)) != NULL;)
         kind->ready = kind->asked = 0;
     gangs_clear(d);
-    meetings_end(d, NULL);
 }
 
 void workers_destroy(workers_t **self) {
