@@ -8,6 +8,7 @@
 
 #define HOLDS_MAX 64
 #define BEAT_MS   100
+#define MEETINGS  2 // of a gang, before it does anything else
 
 // One attempt at a job. It sends one message at a time.
 typedef struct {
@@ -17,10 +18,14 @@ typedef struct {
     uint64_t seq, reports; // events acknowledged; how many it will tell
     bool checkpoint;       // one is still to be told
     const char *outcome;
-    uint64_t id;     // of the message on its way, 0: none
-    uint64_t told;   // events in it
-    int64_t due_ms;  // it is sent, or sent again
-    bool superseded; // when it was first sent, another worker had got a newer token
+    uint64_t rank, world; // of a gang
+    uint64_t met;         // meetings that were answered
+    bool leaves;          // it was told to stop
+    bool intrudes;        // rank 1 and up: it will report what only rank 0 may
+    uint64_t id;          // of the message on its way, 0: none
+    uint64_t told;        // events in it
+    int64_t due_ms;       // it is sent, or sent again
+    bool superseded;      // when it was first sent, another worker had got a newer token
 } hold_t;
 
 typedef struct {
@@ -39,7 +44,7 @@ struct crew {
     ledger_t *ledger;
     proto_arena_t *arena;
     worker_t workers[CREW_SIZE];
-    uint64_t stale;
+    uint64_t stale, intrusions;
 };
 
 // --- What it holds
@@ -72,7 +77,8 @@ static const char *choose_outcome(ledger_t *ledger) {
 static void take(worker_t *worker, const proto_worker_assign_t *assign) {
     ledger_t *ledger = worker->crew->ledger;
     json_t *body = proto_map_json(assign->body);
-    size_t number = (size_t)json_integer_value(json_object_get(body, "n"));
+    const char *key = strcmp(assign->kind, "train") == 0 ? "seed" : "n";
+    size_t number = (size_t)json_integer_value(json_object_get(body, key));
     json_decref(body);
     if (number >= ledger->count) {
         ledger_wrong(ledger, "job %s has another body than was submitted", assign->job);
@@ -82,7 +88,7 @@ static void take(worker_t *worker, const proto_worker_assign_t *assign) {
     hold_t *hold = find(worker, assign->job);
     if ((hold && hold->token >= assign->token) || record->ended == assign->token)
         return; // told twice
-    ledger_given(ledger, record, assign->token);
+    ledger_given(ledger, record, assign, worker->name);
     if (!hold && worker->hold_count == HOLDS_MAX) {
         ledger_wrong(ledger, "%s has %d jobs", worker->name, HOLDS_MAX);
         return;
@@ -94,7 +100,13 @@ static void take(worker_t *worker, const proto_worker_assign_t *assign) {
                      .reports = ledger_random(ledger, 7),
                      .checkpoint = ledger_random(ledger, 3) == 0,
                      .outcome = choose_outcome(ledger),
+                     .rank = assign->rank,
+                     .world = assign->world,
                      .due_ms = clock_mono_ms() + (int64_t)ledger_random(ledger, 80)};
+    if (hold->rank > 0) {
+        hold->reports = hold->checkpoint = 0;
+        hold->intrudes = ledger_random(ledger, 8) == 0;
+    }
     snprintf(hold->job, sizeof hold->job, "%s", assign->job);
 }
 
@@ -106,6 +118,52 @@ static void send_to(worker_t *worker, uint64_t id, proto_type_t type, const void
     if (bus_send(worker->dealer, NULL, id, 0, type, message, NULL, 0, &err) != ERR_OK &&
         err.code != ERR_FULL)
         ledger_wrong(worker->crew->ledger, "%s", err.message);
+}
+
+// What a rank gives to a meeting: nobody else, and no other attempt, gives the same.
+static size_t gift(const hold_t *hold, uint64_t rank, char text[128]) {
+    return (size_t)snprintf(text, 128, "%s:%llu:%llu:%llu", hold->job,
+                            (unsigned long long)hold->token, (unsigned long long)hold->met,
+                            (unsigned long long)rank);
+}
+
+static void send_meet(worker_t *worker, hold_t *hold) {
+    char text[128], round[16];
+    snprintf(round, sizeof round, "round-%llu", (unsigned long long)hold->met);
+    proto_gang_meet_t meet = {.worker = worker->name,
+                              .job = hold->job,
+                              .token = hold->token,
+                              .rank = hold->rank,
+                              .round = round,
+                              .data = {text, gift(hold, hold->rank, text)}};
+    send_to(worker, hold->id, PROTO_gang_meet, &meet);
+}
+
+static void take_meeting(worker_t *worker, hold_t *hold, const proto_gang_met_t *met) {
+    char text[128];
+    bool right = met->parts.count == hold->world;
+    for (uint64_t i = 0; right && i < hold->world; i++)
+        right = met->parts.items[i].data.size == gift(hold, i, text) &&
+                memcmp(met->parts.items[i].data.data, text, met->parts.items[i].data.size) == 0;
+    if (!right)
+        ledger_wrong(worker->crew->ledger, "%s: a meeting of others, or of %zu instead of %llu",
+                     hold->record->key, met->parts.count, (unsigned long long)hold->world);
+    hold->met++;
+    ledger_met(hold->record, hold->token);
+}
+
+static bool meets(const hold_t *hold) {
+    return hold->world > 0 && hold->met < MEETINGS && !hold->leaves;
+}
+
+static void send_intrusion(worker_t *worker, hold_t *hold) {
+    static const proto_report_t event = {.type = "log"};
+    const proto_job_report_t report = {.worker = worker->name,
+                                       .job = hold->job,
+                                       .token = hold->token,
+                                       .seq = 1,
+                                       .events = {&event, 1}};
+    send_to(worker, hold->id, PROTO_job_report, &report);
 }
 
 static void send_report(worker_t *worker, hold_t *hold) {
@@ -156,14 +214,24 @@ static void send_finish(worker_t *worker, hold_t *hold) {
 static void go_on(worker_t *worker, hold_t *hold, int64_t now_ms) {
     if (now_ms < hold->due_ms || !worker->welcome)
         return;
+    // As in a collective, nobody goes on before all have met.
+    if (hold->world && !meets(hold) && !hold->leaves &&
+        !ledger_all_met(hold->record, hold->token, MEETINGS))
+        return;
     if (!hold->id) {
         hold->id = ++worker->next_id;
         hold->superseded = hold->record->newest > hold->token;
-        bool ends = hold->seq == hold->reports && !hold->checkpoint;
-        hold->record->deaths += ends && strcmp(hold->outcome, "died") == 0;
+        bool ends =
+            !meets(hold) && !hold->intrudes && hold->seq == hold->reports && !hold->checkpoint;
+        if (ends && strcmp(hold->outcome, "died") == 0)
+            ledger_died(hold->record, hold->token);
     }
     hold->due_ms = now_ms + AGAIN_MS;
-    if (hold->seq < hold->reports)
+    if (meets(hold))
+        send_meet(worker, hold);
+    else if (hold->intrudes)
+        send_intrusion(worker, hold);
+    else if (hold->seq < hold->reports)
         send_report(worker, hold);
     else if (hold->checkpoint)
         send_checkpoint(worker, hold);
@@ -172,7 +240,7 @@ static void go_on(worker_t *worker, hold_t *hold, int64_t now_ms) {
 }
 
 static void hello(worker_t *worker, int64_t now_ms) {
-    static const char *const kinds[] = {"play"};
+    static const char *const kinds[] = {"play", "train"};
     proto_hold_t holds[HOLDS_MAX];
     for (size_t i = 0; i < worker->hold_count; i++)
         holds[i] = (proto_hold_t){.job = worker->holds[i].job, .token = worker->holds[i].token};
@@ -180,7 +248,7 @@ static void hello(worker_t *worker, int64_t now_ms) {
     proto_defaults(PROTO_worker_hello, &message);
     message.worker = worker->name;
     message.boot = worker->boot;
-    message.kinds = (proto_strs_t){kinds, 1};
+    message.kinds = (proto_strs_t){kinds, 2};
     message.slots = CREW_SLOTS;
     message.holds.items = holds;
     message.holds.count = worker->hold_count;
@@ -223,6 +291,13 @@ static void refused(worker_t *worker, hold_t *hold, const bus_message_t *message
         worker->crew->stale++;
         if (hold)
             drop(worker, hold);
+    } else if (hold && hold->intrudes && !meets(hold) && err.code == ERR_INVALID) {
+        worker->crew->intrusions++;
+        hold->intrudes = false;
+        hold->id = 0;
+        hold->due_ms = 0;
+    } else if (!hold && err.code == ERR_INVALID && worker->crew->intrusions) {
+        // the same, which was sent twice
     } else if (!err_retryable(err.code)) {
         ledger_wrong(worker->crew->ledger, "%s: %s: %s", worker->name, err_name(err.code),
                      err.message);
@@ -234,7 +309,10 @@ static void refused(worker_t *worker, hold_t *hold, const bus_message_t *message
 }
 
 static void finished(worker_t *worker, hold_t *hold, const proto_job_finished_t *done) {
-    ledger_ended(worker->crew->ledger, hold->record, hold->token, done->state);
+    // A member that had not heard of its gang's end is told how it ended, whatever came since.
+    bool late = hold->world && hold->token < hold->record->newest;
+    if (!late)
+        ledger_ended(worker->crew->ledger, hold->record, hold->token, done->state);
     drop(worker, hold);
     if (done->next)
         take(worker, done->next);
@@ -242,7 +320,8 @@ static void finished(worker_t *worker, hold_t *hold, const proto_job_finished_t 
 
 static void answered(worker_t *worker, hold_t *hold, const void *body, proto_type_t type) {
     ledger_t *ledger = worker->crew->ledger;
-    if (hold->superseded)
+    bool late_end = hold->world && type == PROTO_job_finished;
+    if (hold->superseded && !late_end)
         ledger_wrong(ledger, "%s: what was sent with token %llu was taken, though %llu was given",
                      hold->record->key, (unsigned long long)hold->token,
                      (unsigned long long)hold->record->newest);
@@ -252,12 +331,30 @@ static void answered(worker_t *worker, hold_t *hold, const void *body, proto_typ
     }
     hold->id = 0;
     hold->due_ms = clock_mono_ms() + (int64_t)ledger_random(ledger, 80);
-    if (hold->seq < hold->reports) {
+    if (type == PROTO_gang_met) {
+        take_meeting(worker, hold, body);
+    } else if (hold->intrudes) {
+        ledger_wrong(ledger, "%s: rank %llu may report", hold->record->key,
+                     (unsigned long long)hold->rank);
+    } else if (hold->seq < hold->reports) {
         hold->seq += hold->told;
         ledger_reported(ledger, hold->record, hold->token, hold->seq);
     } else {
         hold->checkpoint = false;
     }
+}
+
+// What is on its way is done first; a meeting is left.
+static void stop(worker_t *worker, const proto_hold_t *which, const char *outcome) {
+    hold_t *hold = find(worker, which->job);
+    if (!hold || hold->token != which->token || (hold->id && !meets(hold)) || hold->leaves)
+        return;
+    hold->leaves = true;
+    hold->outcome = outcome;
+    hold->reports = hold->seq;
+    hold->checkpoint = hold->intrudes = false;
+    hold->id = 0;
+    hold->due_ms = 0;
 }
 
 static void on_body(worker_t *worker, const bus_message_t *message, const void *body) {
@@ -269,18 +366,19 @@ static void on_body(worker_t *worker, const bus_message_t *message, const void *
     } else if (message->type == PROTO_worker_renewed) {
         const proto_worker_renewed_t *renewed = body;
         drop_lost(worker, renewed->lost.items, renewed->lost.count);
-        for (size_t i = 0; i < renewed->cancel.count; i++) {
-            hold_t *told = find(worker, renewed->cancel.items[i].job);
-            if (told && !told->id) {
-                told->outcome = "cancelled";
-                told->reports = told->seq;
-            }
-        }
+        for (size_t i = 0; i < renewed->cancel.count; i++)
+            stop(worker, &renewed->cancel.items[i], "cancelled");
+        for (size_t i = 0; i < renewed->release.count; i++)
+            stop(worker, &renewed->release.items[i], "released");
         if (renewed->hello && worker->welcome)
             hello(worker, clock_mono_ms());
     } else if (message->type == PROTO_worker_assign) {
         take(worker, body);
-    } else if (hold && (message->type == PROTO_ok || message->type == PROTO_job_finished)) {
+    } else if (message->type == PROTO_worker_lost) {
+        const proto_worker_lost_t *lost = body;
+        drop_lost(worker, &(proto_hold_t){.job = lost->job, .token = lost->token}, 1);
+    } else if (hold && (message->type == PROTO_ok || message->type == PROTO_job_finished ||
+                        message->type == PROTO_gang_met)) {
         answered(worker, hold, body, message->type);
     }
 }
@@ -352,7 +450,7 @@ void crew_tick(crew_t *crew, int64_t now_ms) {
 void crew_kill(crew_t *crew, size_t number, int64_t back_ms) {
     worker_t *worker = &crew->workers[number];
     for (size_t i = 0; i < worker->hold_count; i++)
-        worker->holds[i].record->deaths++;
+        ledger_died(worker->holds[i].record, worker->holds[i].token);
     worker->hold_count = 0;
     worker->frozen_ms = 0;
     worker->back_ms = back_ms;
@@ -366,6 +464,10 @@ void crew_freeze(crew_t *crew, size_t number, int64_t until_ms) {
 
 uint64_t crew_stale(const crew_t *crew) {
     return crew->stale;
+}
+
+uint64_t crew_intrusions(const crew_t *crew) {
+    return crew->intrusions;
 }
 
 crew_t *crew_new(bus_loop_t *loop, ledger_t *ledger) {

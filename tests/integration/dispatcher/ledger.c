@@ -55,29 +55,82 @@ void ledger_submitted(ledger_t *ledger, record_t *record, const char *id) {
 
 // Tokens are given by whoever executes the script, so a worker may hear of an older one late; but
 // never of one that comes after the job's end.
-void ledger_given(ledger_t *ledger, record_t *record, uint64_t token) {
+static size_t attempt_of(const record_t *record, uint64_t token) {
+    size_t i = 0;
+    while (i < record->attempt_count && record->attempts[i].token != token)
+        i++;
+    return i;
+}
+
+// All members of an attempt are told of one size, and each rank is one worker's.
+static void check_member(ledger_t *ledger, record_t *record, size_t attempt,
+                         const proto_worker_assign_t *assign, const char *worker) {
+    unsigned long long token = assign->token, rank = assign->rank, world = assign->world;
+    uint64_t known = record->attempts[attempt].world;
+    bool fits = record->replicas ? world >= record->least && world <= record->replicas : world == 0;
+    if (!fits || (known && known != world) || rank >= (world ? world : 1)) {
+        ledger_wrong(ledger, "%s: rank %llu of %llu with token %llu, which has %llu of %llu",
+                     record->key, rank, world, token, (unsigned long long)known,
+                     (unsigned long long)record->replicas);
+        return;
+    }
+    record->attempts[attempt].world = world;
+    for (uint64_t i = 0; i < world; i++) {
+        char *member = record->attempts[attempt].members[i];
+        bool same = strcmp(member, worker) == 0;
+        if (i == rank ? member[0] && !same : same)
+            ledger_wrong(ledger, "%s: token %llu gives rank %llu to %s, but %llu to %s",
+                         record->key, token, rank, worker, (unsigned long long)i, member);
+        if (i == rank)
+            snprintf(member, sizeof record->attempts[attempt].members[i], "%s", worker);
+    }
+}
+
+void ledger_given(ledger_t *ledger, record_t *record, const proto_worker_assign_t *assign,
+                  const char *worker) {
+    uint64_t token = assign->token;
     if (token > record->newest)
         record->newest = token;
     if (record->ended && token > record->ended)
         ledger_wrong(ledger, "%s was begun again with token %llu after its end with %llu",
                      record->key, (unsigned long long)token, (unsigned long long)record->ended);
-    for (size_t i = 0; i < record->attempt_count; i++)
-        if (record->attempts[i].token == token)
-            return;
-    if (record->attempt_count == LEDGER_ATTEMPTS) {
+    size_t attempt = attempt_of(record, token);
+    if (attempt == LEDGER_ATTEMPTS) {
         ledger_wrong(ledger, "%s has more than %d attempts", record->key, LEDGER_ATTEMPTS);
         return;
     }
-    record->attempts[record->attempt_count].token = token;
-    record->attempts[record->attempt_count++].acked = 0;
+    if (attempt == record->attempt_count) {
+        memset(&record->attempts[attempt], 0, sizeof record->attempts[attempt]);
+        record->attempts[attempt].token = token;
+        record->attempt_count++;
+    }
+    check_member(ledger, record, attempt, assign, worker);
+}
+
+void ledger_died(record_t *record, uint64_t token) {
+    size_t attempt = attempt_of(record, token);
+    if (attempt < record->attempt_count)
+        record->attempts[attempt].died = true;
+}
+
+void ledger_met(record_t *record, uint64_t token) {
+    size_t attempt = attempt_of(record, token);
+    if (attempt < record->attempt_count)
+        record->attempts[attempt].met++;
+}
+
+bool ledger_all_met(const record_t *record, uint64_t token, uint64_t meetings) {
+    size_t attempt = attempt_of(record, token);
+    return attempt < record->attempt_count &&
+           record->attempts[attempt].met == meetings * record->attempts[attempt].world;
 }
 
 void ledger_reported(ledger_t *ledger, record_t *record, uint64_t token, uint64_t last) {
-    for (size_t i = 0; i < record->attempt_count; i++)
-        if (record->attempts[i].token == token) {
-            record->attempts[i].acked = last;
-            return;
-        }
+    size_t attempt = attempt_of(record, token);
+    if (attempt < record->attempt_count) {
+        record->attempts[attempt].acked = last;
+        return;
+    }
     ledger_wrong(ledger, "%s: a report of token %llu, which nobody was given", record->key,
                  (unsigned long long)token);
 }
@@ -205,9 +258,12 @@ static void verify_record(record_t *record) {
                  (unsigned long long)info->token, (unsigned long long)record->ended);
     assert_int_equal(account.begins, info->attempts);
     assert_int_equal(account.last, info->last_event);
-    if (info->deaths > record->deaths)
+    uint64_t deaths = 0; // of a gang's processes that die together one
+    for (size_t i = 0; i < record->attempt_count; i++)
+        deaths += record->attempts[i].died;
+    if (info->deaths > deaths)
         fail_msg("%s: %llu deaths counted, %llu happened", record->key,
-                 (unsigned long long)info->deaths, (unsigned long long)record->deaths);
+                 (unsigned long long)info->deaths, (unsigned long long)deaths);
     if (!record->cancel && strcmp(info->state, "cancelled") == 0)
         fail_msg("%s is cancelled though nobody asked for that", record->key);
     for (size_t i = 0; i < record->attempt_count; i++)
@@ -228,13 +284,14 @@ void ledger_verify(ledger_t *ledger) {
         verify_record(&ledger->records[i]);
         proto_arena_reset(scene.arena);
     }
-    assert_int_equal(scene_redis_number("GET ids"), ledger->count);
+    assert_int_equal(scene_redis_number("GET ids"), ledger->count + ledger->before);
     assert_int_equal(scene_redis_number("ZCARD st:running"), 0);
     assert_int_equal(scene_redis_number("ZCARD st:queued"), 0);
     assert_int_equal(scene_redis_number("ZCARD delayed"), 0);
     assert_int_equal(scene_redis_number("EXISTS q:play"), 0);
-    assert_int_equal(scene_redis_number("LLEN done"), ledger->count);
-    assert_int_equal(scene_redis_number("HLEN keys"), ledger->count);
+    assert_int_equal(scene_redis_number("EXISTS g:train"), 0);
+    assert_int_equal(scene_redis_number("LLEN done"), ledger->count + ledger->before);
+    assert_int_equal(scene_redis_number("HLEN keys"), ledger->count + ledger->before);
     int64_t end_ms = clock_mono_ms() + PATIENCE_MS;
     while (scene_metric("inkling_leases") != 0 && clock_mono_ms() < end_ms)
         clock_sleep_ms(20);

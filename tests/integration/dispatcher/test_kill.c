@@ -13,6 +13,7 @@
 #define FAULTS       24
 #define SUBMIT_MS    25  // a job comes this often
 #define FOLLOW_EVERY 4   // each fourth job has a follower
+#define GANG_EVERY   6   // so does each sixth, where there are gangs, a gang's
 #define CALLS_MAX    512 // of the client, in flight
 #define SETTLE_MS    150000
 
@@ -39,10 +40,12 @@ typedef struct {
     int64_t dispatcher_ms, redis_ms; // when it comes back; 0: it is there
     bool dispatcher_stopped, redis_stopped;
     size_t faults, faults_wanted;
+    bool gangs; // there are jobs for several workers
     bool done;
 } chaos_t;
 
 static chaos_t chaos;
+static uint64_t seed, faults_wanted;
 
 // --- The client
 // ---------------------------------------------------------------------------------
@@ -67,9 +70,13 @@ static void send_call(call_t *call, int64_t now_ms) {
     const record_t *record = call->record;
     call->due_ms = now_ms + AGAIN_MS;
     if (call->wish == SUBMIT) {
-        char body[32];
+        char body[128];
         snprintf(body, sizeof body, "{\"n\":%zu}", record->number);
-        proto_job_submit_t submit = scene_wish("play", body);
+        if (record->replicas)
+            snprintf(body, sizeof body,
+                     "{\"dataset\":\"heads\",\"seed\":%zu,\"replicas\":%d,\"min_replicas\":%d}",
+                     record->number, (int)record->replicas, (int)record->least);
+        proto_job_submit_t submit = scene_wish(record->replicas ? "train" : "play", body);
         submit.key = record->key;
         bus_send(chaos.dealer, NULL, call->id, 0, PROTO_job_submit, &submit, NULL, 0, &err);
         proto_arena_reset(scene.arena);
@@ -145,6 +152,10 @@ static void client_tick(int64_t now_ms) {
         chaos.ledger.count < LEDGER_MAX && chaos.call_count < CALLS_MAX / 2) {
         record_t *record = ledger_add(&chaos.ledger);
         record->cancel = ledger_random(&chaos.ledger, 10) == 0;
+        if (chaos.gangs && record->number % GANG_EVERY == 0) {
+            record->replicas = 2 + ledger_random(&chaos.ledger, LEDGER_REPLICAS - 1);
+            record->least = 1 + ledger_random(&chaos.ledger, record->replicas);
+        }
         call_later(SUBMIT, record, 0);
         chaos.submit_ms = now_ms + SUBMIT_MS;
     }
@@ -293,19 +304,39 @@ static uint64_t number_from(const char *variable, uint64_t otherwise) {
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void test_every_job_ends_once(void **state) {
-    (void)state;
-    // Read before scene_open(), which hides them.
-    uint64_t seed = number_from("INKLING_SEED", 20240229);
-    uint64_t faults = number_from("INKLING_FAULTS", FAULTS);
+// What gangs train on.
+static void make_dataset(void) {
+    static hand_t ingest;
+    const proto_new_dataset_t heads = {.name = "heads",
+                                       .path = "datasets/heads/1",
+                                       .digest = "00000000000000000000000000000000"
+                                                 "00000000000000000000000000000000"};
+    err_t err;
+    hand_open(&ingest, "ingest-0", "ingest", 1);
+    hand_hello(&ingest, NULL, 0);
+    scene_submit("ingest", "{\"dir\":\"/photos\",\"name\":\"heads\"}");
+    proto_job_finish_t finish = hand_end(&ingest, hand_take(&ingest), "succeeded");
+    finish.dataset = &heads;
+    if (!hand_try(&ingest, PROTO_job_finish, &finish, PROTO_job_finished, &err))
+        fail_msg("%s", err.message);
+    proto_worker_bye_t bye = {.worker = ingest.name, .boot = ingest.boot};
+    hand_try(&ingest, PROTO_worker_bye, &bye, PROTO_ok, &err);
+    hand_close(&ingest);
+}
+
+static void run_chaos(bool gangs) {
     err_t err;
     scene_open(NULL, (const char *[]){"INKLING_LEASE_MS=1000", "INKLING_MAX_DEATHS=1000",
                                       "INKLING_LOG_LEVEL=warn", NULL});
     memset(&chaos, 0, sizeof chaos);
-    chaos.faults_wanted = faults;
+    chaos.faults_wanted = faults_wanted;
+    chaos.gangs = gangs;
+    if (gangs)
+        make_dataset();
     chaos.loop = bus_loop_new();
     chaos.arena = proto_arena_new();
     ledger_open(&chaos.ledger, seed);
+    chaos.ledger.before = gangs;
     chaos.crew = crew_new(chaos.loop, &chaos.ledger);
     if (bus_dealer_new(chaos.loop, scene.endpoint, on_answer, NULL, &chaos.dealer, &err) != ERR_OK)
         fail_msg("%s", err.message);
@@ -314,9 +345,10 @@ static void test_every_job_ends_once(void **state) {
     int timer = bus_loop_timer(chaos.loop, TICK_MS, TICK_MS, on_tick, NULL);
     bus_loop_run(chaos.loop);
     bus_loop_timer_cancel(chaos.loop, timer);
-    printf("seed %llu: %zu jobs, %zu faults, %llu stale messages refused, %.1f s\n",
+    printf("seed %llu: %zu jobs, %zu faults, %llu stale messages refused, %llu of ranks, %.1f s\n",
            (unsigned long long)seed, chaos.ledger.count, chaos.faults,
            (unsigned long long)crew_stale(chaos.crew),
+           (unsigned long long)crew_intrusions(chaos.crew),
            (double)(clock_mono_ms() - chaos.begun_ms) / 1000);
     bus_socket_destroy(&chaos.dealer);
     crew_destroy(&chaos.crew);
@@ -328,9 +360,23 @@ static void test_every_job_ends_once(void **state) {
     ledger_close(&chaos.ledger);
 }
 
+static void test_every_job_ends_once(void **state) {
+    (void)state;
+    run_chaos(false);
+}
+
+static void test_every_gang_ends_once(void **state) {
+    (void)state;
+    run_chaos(true);
+}
+
 int main(void) {
+    // Read before scene_open(), which hides them.
+    seed = number_from("INKLING_SEED", 20240229);
+    faults_wanted = number_from("INKLING_FAULTS", FAULTS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_job_ends_once, scene_close),
+        cmocka_unit_test_teardown(test_every_gang_ends_once, scene_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
