@@ -6,11 +6,16 @@
 
 #include <stdint.h>
 
+// What a caller may define for code that does not run on the host.
+#ifndef PHILOX_FUNCTION
+#define PHILOX_FUNCTION static inline
+#endif
+
 typedef struct {
     uint32_t v[4];
 } philox_t;
 
-static inline philox_t philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+PHILOX_FUNCTION philox_t philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
         uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
@@ -22,16 +27,17 @@ static inline philox_t philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    return (philox_t){{c0, c1, c2, c3}};
+    philox_t random = {{c0, c1, c2, c3}};
+    return random;
 }
 
 // Uniform in [0, 1): the upper 24 bits, exact in float.
-static inline float philox_float(uint32_t bits) {
+PHILOX_FUNCTION float philox_float(uint32_t bits) {
     return (float)(bits >> 8) * 0x1p-24f;
 }
 
 // Uniform in [0, n) without bias worth naming (n < 2^32, 64-bit multiply).
-static inline uint32_t philox_below(uint32_t bits, uint32_t n) {
+PHILOX_FUNCTION uint32_t philox_below(uint32_t bits, uint32_t n) {
     return (uint32_t)(((uint64_t)bits * n) >> 32);
 }
 

@@ -95,5 +95,7 @@ extern const nn_backend_t nn_backend_cpu; // oneDNN; absent from builds without 
 
 // By name; "auto" is the first of the list that this build has. NULL if there is none.
 const nn_backend_t *nn_backend_find(const char *name);
+// True, and in err (ERR_UNSUPPORTED) why, if the backend is known but cannot be used here.
+bool nn_backend_why(const char *name, err_t *err);
 
 #endif

@@ -69,7 +69,7 @@ static const nn_backend_t *pick_backend(const nn_options_t *options, err_t *err)
     if (!backend) {
         backend = nn_backend_find(name);
     }
-    if (!backend) {
+    if (!backend && !nn_backend_why(name, err)) {
         err_set(err, ERR_UNSUPPORTED, "this build has no engine backend \"%.32s\"", name);
         char names[128] = "auto";
         for (int i = 0; nn_backend_name(i); i++) {

@@ -32,7 +32,7 @@
 typedef struct nn nn_t;
 
 typedef struct {
-    const char *backend;   // "auto", "ref", "cpu"; a name this build lacks is ERR_UNSUPPORTED
+    const char *backend;   // "auto", "ref", "cpu", "cuda"; what is not here is ERR_UNSUPPORTED
     const char *precision; // "auto", "fp32", "bf16"
     int threads;           // 0: all cores this process may use
     int max_batch;         // largest count of any call below, ≤ NN_BATCH_MAX

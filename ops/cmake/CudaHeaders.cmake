@@ -1,7 +1,14 @@
 # CUDA 13 with cuDNN 9: INKLING_CUDA_ROOT, the folder that holds include/ and lib/, or "" with
 # INKLING_CUDA_WHY, what is missing. A folder made by ops/cuda-toolkit is found as any toolkit is:
 #   -DINKLING_CUDA_ROOT=DIR, the environment's CUDA_HOME, or a usual place; ops/test puts one into the last.
-set(INKLING_CUDA_WHY "no cuda_runtime.h")
+#   -DINKLING_CUDA=OFF: none is looked for.
+option(INKLING_CUDA "Build the plugin for CUDA and its tests, where a toolkit is found" ON)
+set(INKLING_CUDA_WHY "no CUDA 13 toolkit was found")
+if(NOT INKLING_CUDA)
+  set(INKLING_CUDA_WHY "INKLING_CUDA is off")
+  set(INKLING_CUDA_ROOT "")
+  return()
+endif()
 foreach(root "${INKLING_CUDA_ROOT}" "$ENV{CUDA_HOME}" /usr/local/cuda /opt/cuda "$ENV{HOME}/.cache/inkling/cuda")
   if(NOT root OR NOT EXISTS ${root}/include/cuda_runtime_api.h)
     continue()

@@ -210,11 +210,12 @@ static void resume(int index) {
     fiber_switch(&now.outer, &now.threads[index].fiber, 0);
 }
 
-__attribute__((no_sanitize("address"))) static void fill_shared(void) {
-    for (volatile char *at = shared_begin; at < shared_end; at++) {
-        *at = (char)0xff; // NaN
-    }
+// NaN, past the sanitizers, which guard the gaps between the arrays.
+static void fill_shared(void) {
     if (shared_begin) {
+        void *at = shared_begin;
+        size_t size = (size_t)(shared_end - shared_begin);
+        __asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(0xff) : "memory");
         double_race_shared(shared_begin, shared_end);
     }
 }

@@ -56,8 +56,7 @@ void double_race_fence(void) {
 #include <sys/mman.h>
 
 enum {
-    NOWHERE = 0,   // not allocated
-    UNWRITTEN = 1, // allocated
+    UNWRITTEN = 0, // as the kernel gives fresh memory
     FIRST_OP = 16,
     THREADS = 1024,
     BLOCKS_MAX = 65536,
@@ -86,6 +85,7 @@ enum { SHADOWS_MAX = 4096 };
 static shadow_t shadows[SHADOWS_MAX];
 static int shadow_count;
 static shadow_t shared;
+static size_t touched_from, touched_to; // cells of shared memory
 
 static struct {
     const char *name;
@@ -151,9 +151,6 @@ static shadow_t make_shadow(const void *at, size_t size) {
         double_fail("no memory for the shadow of %zu bytes", size);
     }
     shadow_t shadow = {at, (const char *)at + size, memory, bytes};
-    for (size_t i = 0; i < cells; i++) {
-        shadow.cells[i].write.op = UNWRITTEN;
-    }
     return shadow;
 }
 
@@ -180,10 +177,11 @@ void double_race_shared(void *from, void *to) {
         shared = make_shadow(from, (size_t)((char *)to - (char *)from));
         return;
     }
-    size_t cells = (size_t)(shared.to - shared.from + 1) / 2;
-    for (size_t i = 0; i < cells; i++) {
-        shared.cells[i] = (cell_t){.write.op = UNWRITTEN};
+    for (size_t i = touched_from; i < touched_to; i++) {
+        shared.cells[i] = (cell_t){.write.op = UNWRITTEN, .read.op = UNWRITTEN};
     }
+    touched_from = SIZE_MAX;
+    touched_to = 0;
 }
 
 static bool inside(const shadow_t *shadow, const char *at) {
@@ -280,6 +278,10 @@ static void access_at(const char *at, size_t size, bool write) {
            last = (size_t)(at + size - 1 - shadow->from) / 2;
     for (size_t i = first; i <= last; i++) {
         judge(&shadow->cells[i], shadow->from + 2 * i, write);
+    }
+    if (shadow == &shared) {
+        touched_from = first < touched_from ? first : touched_from;
+        touched_to = last + 1 > touched_to ? last + 1 : touched_to;
     }
     if (write && shadow != &shared && now.stamp.thread < THREADS) {
         now.unfenced[now.stamp.thread] = now.stamp.interval + 1u;

@@ -56,14 +56,31 @@ static int run_on(const subject_test_t *tests, size_t test_count, const char *ba
     return failed;
 }
 
+// The one backend to test, where a build is for one.
+#ifndef NN_SUBJECT
+#define NN_SUBJECT NULL
+#endif
+
+static bool is_subject(const char *backend) {
+    const char *only = NN_SUBJECT;
+    return !only || strcmp(only, backend) == 0;
+}
+
 int subject_run(const subject_test_t *tests, size_t count) {
-    int failed = 0;
+    int failed = 0, tested = 0;
     for (int i = 0; nn_backend_name(i); i++) {
+        if (!is_subject(nn_backend_name(i))) {
+            continue;
+        }
+        tested++;
         for (size_t j = 0; j < sizeof tolerances / sizeof tolerances[0]; j++) {
             if (has_precision(nn_backend_name(i), tolerances[j].precision)) {
                 failed += run_on(tests, count, nn_backend_name(i), &tolerances[j]);
             }
         }
     }
-    return failed;
+    if (!tested) {
+        print_error("there is no backend to test\n");
+    }
+    return tested ? failed : 1;
 }

@@ -177,6 +177,7 @@ static void predicts_alone_as_in_a_batch(void **state) {
     }
 }
 
+#ifndef NN_DOUBLE_DEVICE // which has no such sizes, and would take minutes
 // Sizes at which libraries change their algorithm with the batch: the paper's network, and channels
 // and heights of other kinds. No comparison with the reference, which would take minutes.
 static void predicts_alone_at_full_size(void **state) {
@@ -207,6 +208,8 @@ static void predicts_alone_at_full_size(void **state) {
     }
 }
 
+#endif
+
 // A handle that only predicts gives the training handle's probabilities, but for folding.
 static void predicts_without_training(void **state) {
     const subject_t *subject = *state;
@@ -235,6 +238,7 @@ static void predicts_without_training(void **state) {
 
 // --- Gradients
 
+#ifndef NN_DOUBLE_DEVICE // the backend cuda has no replicas
 typedef struct {
     int next;
     size_t count;
@@ -296,6 +300,8 @@ static void reduces_every_gradient(void **state) {
     free_model(&model);
 }
 
+#endif
+
 // Without batch-norm two halves of a batch, at their positions, have gradients that sum to the
 // whole batch's: dropout goes by the place in the global batch.
 static void halves_sum_to_the_whole(void **state) {
@@ -349,9 +355,13 @@ static const subject_test_t tests[] = {
     {"evaluation leaves no trace", evaluation_leaves_no_trace, false},
     {"step and set end an estimate", estimate_ends, false},
     {"predicts alone as in a batch", predicts_alone_as_in_a_batch, false},
+#ifndef NN_DOUBLE_DEVICE
     {"predicts alone at full size", predicts_alone_at_full_size, true},
+#endif
     {"predicts without training", predicts_without_training, false},
+#ifndef NN_DOUBLE_DEVICE
     {"reduces every gradient", reduces_every_gradient, false},
+#endif
     {"halves sum to the whole", halves_sum_to_the_whole, false},
 };
 
