@@ -3,7 +3,7 @@
 //   leader.c    who leads, and the loading of leases when it becomes this one
 //   batch.c     calls of scripts
 //   clients.c submit.c why.c events.c registry.c study.c    what clients ask
-//   workers.c attempts.c watch.c                    what workers say, leases, their ends
+//   workers.c leases.c attempts.c watch.c           what workers say, leases, their ends
 //   gangs.c meetings.c                              jobs that several workers do together
 //   files.c remove.c                                folders that nothing refers to any more
 //   records.c stats.c                               replies of Redis as messages; metrics

@@ -62,10 +62,7 @@ kind_t *kind_make(dispatcher_t *d, const char *name);
 // A worker with a free slot that takes jobs of that kind now, or NULL; in turn.
 worker_t *worker_idle(dispatcher_t *d, const kind_t *kind);
 
-// --- Attempts (attempts.c)
-void on_report(dispatcher_t *d, const bus_message_t *message);
-void on_checkpoint(dispatcher_t *d, const bus_message_t *message);
-void on_finish(dispatcher_t *d, const bus_message_t *message);
+// --- Leases (leases.c)
 // A lease of a reply goes into the table; false if reply has none. assign lives as reply and arena.
 // The same of a gang, whose members are told; names by rank.
 void take_gang(dispatcher_t *d, const store_reply_t *lease, char (*names)[PROTO_NAME_MAX + 1],
@@ -85,6 +82,14 @@ void release_gang(dispatcher_t *d, const char *job, uint64_t token);
 void move_gang(dispatcher_t *d, const char *job, uint64_t token, int64_t now_ms);
 // The attempt is over. Its leases go; a gang's members are told, but not teller (NULL: all are).
 void drop_attempt(dispatcher_t *d, const char *job, uint64_t token, const char *teller);
+// The attempt's leases, one after the other; *rank begins with 0.
+lease_t *attempt_next(const dispatcher_t *d, const char *job, uint64_t token, size_t *rank);
+void put_kinds(item_t *item, const worker_t *worker); // those that it serves, as a list
+
+// --- Attempts (attempts.c)
+void on_report(dispatcher_t *d, const bus_message_t *message);
+void on_checkpoint(dispatcher_t *d, const bus_message_t *message);
+void on_finish(dispatcher_t *d, const bus_message_t *message);
 // Ends an attempt from this side. outcome: "lost", "died", "released", or "failed" with a failure.
 void end_attempt(dispatcher_t *d, lease_t *lease, const char *outcome, const err_t *failure,
                  const char *reason);
