@@ -1,4 +1,5 @@
 #include "nn/backend_impl.h"
+#include "nn/device_impl.h"
 #include "nn/plugin_impl.h"
 
 #include <string.h>
@@ -15,7 +16,7 @@ static const nn_backend_t *const backends[] = {
 enum { COUNT = sizeof backends / sizeof backends[0] };
 
 static const nn_backend_t *at(int index) {
-    const nn_backend_t *plugin = plugin_get(NULL);
+    const nn_backend_t *plugin = device_may_be_gpu() ? plugin_get(NULL) : NULL;
     if (plugin && index == 0) {
         return plugin;
     }

@@ -3,6 +3,7 @@
 #include "base/philox.h"
 #include "nn/backend_impl.h"
 #include "nn/cores_impl.h"
+#include "nn/device_impl.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,6 +63,9 @@ static const nn_backend_t *pick_backend(const nn_options_t *options, err_t *err)
     const char *name = options->backend ? options->backend : "(null)";
     const nn_backend_t *backend = NULL;
     char stored[32];
+    if (strcmp(name, "auto") == 0 && device_must_be_gpu()) {
+        name = "cuda";
+    }
     if (strcmp(name, "auto") == 0 &&
         nn_choice(options->choices, "backend", stored, sizeof stored)) {
         backend = nn_backend_find(stored);

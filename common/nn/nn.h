@@ -60,6 +60,12 @@ const nn_spec_t *nn_spec(const nn_t *nn);
 // done or impossible; impossible is logged, and the environment is left as it was.
 void nn_wait_passively(char **argv);
 
+// Which device the backend "auto" means in this process: "auto" (a GPU where one can be used, else
+// the CPU), "cpu", "cuda" or "cuda:N", the Nth of the GPUs that the process may see. Forces it,
+// whatever stored choices say; to be called before anything else that deals with backends, by one
+// thread. ERR_USAGE for another word; ERR_UNSUPPORTED, saying why, for a GPU that cannot be used.
+err_code_t nn_device(const char *word, err_t *err);
+
 // The names of the backends in this build, best first; NULL behind the last.
 const char *nn_backend_name(int index);
 // Cores that this process may use: its affinity mask, or the quota of its control group where that

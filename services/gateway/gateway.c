@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "gateway_impl.h"
 #include "http/http.h"
+#include "nn/nn.h"
 #include "prep/prep.h"
 
 #include <malloc.h>
@@ -150,7 +151,9 @@ static err_code_t start(service_t *service, const void *arg, void **self, err_t 
     gateway->catalog = catalog_new(&limits, &models_catalog_ops, gateway);
     // All requests may be answered at once.
     const bus_queues_t queues = {.in = PEER_QUEUE, .out = REQUESTS_MAX};
-    err_code_t code = start_threads(gateway, conf, err);
+    err_code_t code = nn_device(conf->device, err);
+    if (code == ERR_OK)
+        code = start_threads(gateway, conf, err);
     if (code == ERR_OK)
         code = bus_router_new_bounded(gateway->loop, gateway->endpoint, &queues, on_message,
                                       gateway, &gateway->router, err);

@@ -9,6 +9,9 @@ static err_code_t run(child_t *child, const child_job_t *job, child_result_t *re
         const char *kind;
         child_run_fn run;
     } kinds[] = {{"train", train_run}, {"evaluate", evaluate_run}, {"predict", predict_run}};
+    err_code_t code = nn_device(child_conf(child)->device, err);
+    if (code)
+        return code;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(job->kind, kinds[i].kind) == 0)
             return kinds[i].run(child, job, result, err);
