@@ -22,12 +22,11 @@ static __global__ void finish_moments(const T *x, const float *partial, int bloc
                                       int count, int stored, float epsilon, float momentum,
                                       norm_t norm, float *moving_mean, float *moving_variance,
                                       bool collect) {
-    int c = (int)item();
-    if (c >= stored) {
+    int c;
+    double sum, square;
+    if (!add_blocks<SUM_LINES>(partial, blocks, stored, &c, &sum, &square)) {
         return;
     }
-    double sum, square;
-    add_blocks(partial, blocks, stored, c, &sum, &square);
     double off = sum / rows, variance = square / rows - off * off;
     double mean = to_float(x[c]) + off;
     variance = variance < 0 ? 0 : variance; // NaN stays
@@ -56,7 +55,7 @@ static cudaError_t moments(cudaStream_t stream, const chain_t *chain, const T *x
     if (failed) {
         return failed;
     }
-    cudaLaunchConfig_t c = config_for(stream, chain->stored);
+    cudaLaunchConfig_t c = config_add_blocks(stream, chain->stored);
     return cudaLaunchKernelEx(&c, finish_moments<T>, x, partial, sum_block_count(rows, vectors),
                               (double)rows, chain->count, chain->stored, chain->epsilon,
                               chain->momentum, *norm, moving ? moving[0] : nullptr,
@@ -127,12 +126,11 @@ template <typename T> struct back_source_t {
 
 static __global__ void finish_back(const float *partial, int blocks, double rows, int stored,
                                    norm_t norm, float *gamma, float *beta) {
-    int c = (int)item();
-    if (c >= stored) {
+    int c;
+    double sum, product;
+    if (!add_blocks<SUM_LINES>(partial, blocks, stored, &c, &sum, &product)) {
         return;
     }
-    double sum, product;
-    add_blocks(partial, blocks, stored, c, &sum, &product);
     beta[c] = (float)sum;
     gamma[c] = (float)product;
     norm.beta_mean[c] = (float)(sum / rows);
@@ -149,7 +147,7 @@ static cudaError_t back_sums(cudaStream_t stream, const chain_t *chain, const T 
     if (failed) {
         return failed;
     }
-    cudaLaunchConfig_t c = config_for(stream, chain->stored);
+    cudaLaunchConfig_t c = config_add_blocks(stream, chain->stored);
     return cudaLaunchKernelEx(&c, finish_back, partial,
                               sum_block_count(rows, chain->stored / KERNEL_VECTOR),
                               (double)chain->count * chain->height * chain->width, chain->stored,
@@ -179,10 +177,9 @@ template <typename T> struct bias_source_t {
 };
 
 static __global__ void finish_bias(const float *partial, int blocks, int stored, float *bias) {
-    int c = (int)item();
-    if (c < stored) {
-        double sum, unused;
-        add_blocks(partial, blocks, stored, c, &sum, &unused);
+    int c;
+    double sum, unused;
+    if (add_blocks<SUM_LINES>(partial, blocks, stored, &c, &sum, &unused)) {
         bias[c] = (float)sum;
     }
 }
@@ -195,7 +192,7 @@ static cudaError_t bias_back(cudaStream_t stream, int64_t rows, int stored, cons
     if (failed) {
         return failed;
     }
-    cudaLaunchConfig_t c = config_for(stream, stored);
+    cudaLaunchConfig_t c = config_add_blocks(stream, stored);
     return cudaLaunchKernelEx(&c, finish_bias, partial, sum_block_count(rows, vectors), stored,
                               bias);
 }

@@ -43,14 +43,38 @@ static __global__ __launch_bounds__(BLOCK) void sum_blocks(S source, int64_t row
     }
 }
 
-// The blocks' sums of channel c.
-static __device__ inline void add_blocks(const float *partial, int blocks, int stored, int c,
+enum { SUM_LANES = 16, SUM_LINES = BLOCK / SUM_LANES };
+
+// The blocks' sums of a channel, for the thread to which it returns true. All threads of a block
+// call it, once.
+template <int LINES>
+static __device__ inline bool add_blocks(const float *partial, int blocks, int stored, int *channel,
                                          double *a, double *b) {
+    __shared__ double part[2][LINES][SUM_LANES];
+    int lane = (int)threadIdx.x % SUM_LANES, line = (int)threadIdx.x / SUM_LANES;
+    int c = (int)blockIdx.x * SUM_LANES + lane;
     *a = *b = 0;
-    for (int i = 0; i < blocks; i++) {
+    for (int i = line; i < blocks && c < stored; i += LINES) {
         *a += partial[((int64_t)i * 2) * stored + c];
         *b += partial[((int64_t)i * 2 + 1) * stored + c];
     }
+    part[0][line][lane] = *a;
+    part[1][line][lane] = *b;
+    __syncthreads();
+    if (line > 0 || c >= stored) {
+        return false;
+    }
+    for (int other = 1; other < LINES; other++) {
+        *a += part[0][other][lane];
+        *b += part[1][other][lane];
+    }
+    *channel = c;
+    return true;
+}
+
+// For the kernels that call add_blocks.
+static inline cudaLaunchConfig_t config_add_blocks(cudaStream_t stream, int stored) {
+    return config(stream, (stored + SUM_LANES - 1) / SUM_LANES, BLOCK);
 }
 
 static inline int sum_lanes(int vectors) {
