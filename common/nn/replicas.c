@@ -34,34 +34,61 @@ err_code_t nn_buckets_ready(nn_buckets_t *buckets, int64_t from, err_t *err) {
     return code;
 }
 
-// Sums over ranks of share · (mean, variance + mean²), or of share · (mean, variance).
-static err_code_t combine(const nn_replicas_t *replicas, double share, bool second, double *mean,
-                          double *variance, int channels, err_t *err) {
+// Of a rank without samples whatever is there counts nothing, NaN included.
+static double weighed(double share, double value) {
+    return share > 0 ? share * value : 0;
+}
+
+static err_code_t sum(const nn_replicas_t *replicas, double *values, size_t count, err_t *err) {
+    return replicas->sums(replicas->arg, values, count, err);
+}
+
+err_code_t nn_moments_of_all(const nn_replicas_t *replicas, double share, nn_moments_t moments,
+                             err_t *err) {
+    int channels = moments.channels;
     double *sums = malloc(2 * (size_t)channels * sizeof *sums);
     if (!sums) {
         return err_set(err, ERR_NO_MEMORY, "no memory for sums of %d channels", channels);
     }
     for (int c = 0; c < channels; c++) {
-        double square = second ? mean[c] * mean[c] : 0;
-        sums[c] = share > 0 ? share * mean[c] : 0;
-        sums[channels + c] = share > 0 ? share * (variance[c] + square) : 0;
+        double mean = moments.mean[c];
+        sums[c] = weighed(share, mean);
+        sums[channels + c] = weighed(share, moments.variance[c] + mean * mean);
     }
-    err_code_t code = replicas->sums(replicas->arg, sums, 2 * (size_t)channels, err);
+    err_code_t code = sum(replicas, sums, 2 * (size_t)channels, err);
     for (int c = 0; c < channels && !code; c++) {
-        mean[c] = sums[c];
-        double whole = sums[channels + c] - (second ? sums[c] * sums[c] : 0);
-        variance[c] = whole < 0 ? 0 : whole; // NaN stays
+        double variance = sums[channels + c] - sums[c] * sums[c];
+        moments.mean[c] = sums[c];
+        moments.variance[c] = variance < 0 ? 0 : variance; // NaN stays
     }
     free(sums);
     return code;
 }
 
-err_code_t nn_moments_of_all(const nn_replicas_t *replicas, double share, double *mean,
-                             double *variance, int channels, err_t *err) {
-    return combine(replicas, share, true, mean, variance, channels, err);
-}
-
-err_code_t nn_average_of_all(const nn_replicas_t *replicas, double share, double *mean,
-                             double *variance, int channels, err_t *err) {
-    return combine(replicas, share, false, mean, variance, channels, err);
+err_code_t nn_averages_of_all(const nn_replicas_t *replicas, double share,
+                              const nn_moments_t *moments, int count, err_t *err) {
+    size_t numbers = 0, at = 0;
+    for (int i = 0; i < count; i++) {
+        numbers += 2 * (size_t)moments[i].channels;
+    }
+    double *sums = malloc((numbers + 1) * sizeof *sums);
+    if (!sums) {
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu sums", numbers);
+    }
+    for (int i = 0; i < count; i++) {
+        for (int c = 0; c < moments[i].channels; c++) {
+            sums[at++] = weighed(share, moments[i].mean[c]);
+            sums[at++] = weighed(share, moments[i].variance[c]);
+        }
+    }
+    err_code_t code = count > 0 ? sum(replicas, sums, numbers, err) : ERR_OK;
+    at = 0;
+    for (int i = 0; i < count && !code; i++) {
+        for (int c = 0; c < moments[i].channels; c++) {
+            moments[i].mean[c] = sums[at++];
+            moments[i].variance[c] = sums[at++];
+        }
+    }
+    free(sums);
+    return code;
 }

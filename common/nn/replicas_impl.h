@@ -24,13 +24,19 @@ void nn_buckets_begin(nn_buckets_t *buckets, const nn_replicas_t *replicas, floa
 // are there when this returns.
 err_code_t nn_buckets_ready(nn_buckets_t *buckets, int64_t from, err_t *err);
 
-// mean and variance of each channel, over this rank's samples, which are `share` of the batch's,
-// become those over all ranks'. A rank without samples has share 0, whatever its numbers.
-err_code_t nn_moments_of_all(const nn_replicas_t *replicas, double share, double *mean,
-                             double *variance, int channels, err_t *err);
-// They become their averages over the ranks, weighted by share.
-err_code_t nn_average_of_all(const nn_replicas_t *replicas, double share, double *mean,
-                             double *variance, int channels, err_t *err);
+// Of each channel of one batch-norm.
+typedef struct {
+    double *mean, *variance;
+    int channels;
+} nn_moments_t;
+
+// The moments of this rank's samples, which are `share` of the batch's, become those of all ranks'.
+// A rank without samples has share 0, whatever its numbers.
+err_code_t nn_moments_of_all(const nn_replicas_t *replicas, double share, nn_moments_t moments,
+                             err_t *err);
+// Those of several layers become their averages over the ranks, weighted by share; at one go.
+err_code_t nn_averages_of_all(const nn_replicas_t *replicas, double share,
+                              const nn_moments_t *moments, int count, err_t *err);
 
 // sync_bn is asked for, and there is more than this rank.
 static inline bool nn_syncs(const nn_replicas_t *replicas) {

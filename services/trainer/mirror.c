@@ -268,6 +268,15 @@ void mirror_end_step(mirror_t *mirror) {
     figures->reduce_seconds += coll_stats(mirror->coll).seconds - mirror->reduced;
 }
 
+double mirror_blocked(const mirror_t *mirror) {
+    const figures_t *figures = &mirror->figures;
+    return figures->seconds > 0 ? figures->reduce_seconds / figures->seconds : 0;
+}
+
+void mirror_forget_steps(mirror_t *mirror) {
+    mirror->figures = (figures_t){.steps = 0};
+}
+
 static json_t *describe(const figures_t *all, int world) {
     double seconds = 0, idle = 0;
     json_t *list = json_array();

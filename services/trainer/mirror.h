@@ -71,6 +71,8 @@ err_code_t mirror_tick(mirror_t *mirror, int *wish, err_t *err);
 void mirror_begin_step(mirror_t *mirror);
 void mirror_has_input(mirror_t *mirror);
 void mirror_end_step(mirror_t *mirror);
+double mirror_blocked(const mirror_t *mirror); // share of the steps' time spent in sums
+void mirror_forget_steps(mirror_t *mirror);    // they were to warm up
 
 // Compares the digests of all ranks' weights. ERR_INTERNAL if they differ. *report is, with more
 // than one rank, the caller's:

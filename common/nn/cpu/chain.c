@@ -159,8 +159,8 @@ static err_code_t batch_moments(const cpu_t *cpu, stage_t *stage, run_t *run, co
     if (!nn_syncs(pass->replicas)) {
         return ERR_OK;
     }
-    return nn_moments_of_all(pass->replicas, (double)pass->count / pass->total, norm->mean,
-                             norm->variance, run->chain.channels, err);
+    return nn_moments_of_all(pass->replicas, (double)pass->count / pass->total,
+                             (nn_moments_t){norm->mean, norm->variance, run->chain.channels}, err);
 }
 
 static void set_scale(links_t *links, int c, double scale, double shift) {

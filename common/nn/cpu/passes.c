@@ -127,31 +127,45 @@ static void move_statistics(cpu_t *cpu, stage_t *stage) {
     }
 }
 
-static err_code_t update_statistics(cpu_t *cpu, stage_t *stage, const pass_t *pass, err_t *err) {
-    norm_t *norm = &stage->links.norm;
-    err_code_t code = ERR_OK;
-    if (pass->replicas && !nn_syncs(pass->replicas)) {
-        code = nn_average_of_all(pass->replicas, (double)pass->count / pass->total, norm->mean,
-                                 norm->variance, cpu->values[stage->index].shape.channels, err);
+static bool has_norm(const stage_t *stage) {
+    return stage->kind == STAGE_CHAIN && stage->links.norm.layer >= 0;
+}
+
+// Batch-norm's moments of this rank's samples become their averages over all ranks.
+static err_code_t average_statistics(cpu_t *cpu, const pass_t *pass, err_t *err) {
+    nn_moments_t moments[NN_LAYERS_MAX];
+    int count = 0;
+    for (int i = 0; i < cpu->stage_count; i++) {
+        norm_t *norm = &cpu->stages[i].links.norm;
+        if (has_norm(&cpu->stages[i])) {
+            moments[count++] =
+                (nn_moments_t){norm->mean, norm->variance, cpu->values[i].shape.channels};
+        }
     }
-    move_statistics(cpu, stage);
-    return code;
+    return nn_averages_of_all(pass->replicas, (double)pass->count / pass->total, moments, count,
+                              err);
 }
 
 static err_code_t update(cpu_t *cpu, const nn_adam_t *adam, uint64_t step, const pass_t *pass,
                          err_t *err) {
     err_code_t code = ERR_OK;
+    if (pass->replicas && !nn_syncs(pass->replicas)) {
+        code = average_statistics(cpu, pass, err);
+    }
+    if (code) {
+        return code;
+    }
     cpu_adam(cpu, adam, step);
-    for (int i = 0; i < cpu->stage_count && !code; i++) {
+    for (int i = 0; i < cpu->stage_count; i++) {
         stage_t *stage = &cpu->stages[i];
         if (stage->kind == STAGE_CONV) {
             stage->weights->version++;
         }
-        if (stage->kind == STAGE_CHAIN && stage->links.norm.layer >= 0) {
-            code = update_statistics(cpu, stage, pass, err);
+        if (has_norm(stage)) {
+            move_statistics(cpu, stage);
         }
     }
-    return code;
+    return ERR_OK;
 }
 
 err_code_t cpu_step(void *self, const nn_batch_t *batch, uint64_t step, const nn_adam_t *adam,
@@ -184,10 +198,6 @@ err_code_t cpu_step(void *self, const nn_batch_t *batch, uint64_t step, const nn
 }
 
 // --- Estimation
-
-static bool has_norm(const stage_t *stage) {
-    return stage->kind == STAGE_CHAIN && stage->links.norm.layer >= 0;
-}
 
 static void clear(cpu_t *cpu) {
     for (int i = 0; i < cpu->stage_count; i++) {

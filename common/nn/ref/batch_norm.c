@@ -52,8 +52,8 @@ err_code_t ref_batch_norm_moments(ref_t *ref, ref_layer_t *layer, const ref_pass
     if (pass->mode != REF_TRAIN || !nn_syncs(pass->replicas)) {
         return ERR_OK;
     }
-    return nn_moments_of_all(pass->replicas, share(pass), layer->moments.mean,
-                             layer->moments.variance, layer->in.channels, err);
+    nn_moments_t moments = {layer->moments.mean, layer->moments.variance, layer->in.channels};
+    return nn_moments_of_all(pass->replicas, share(pass), moments, err);
 }
 
 void ref_batch_norm_forward(ref_t *ref, ref_layer_t *layer, const ref_pass_t *pass) {

@@ -269,18 +269,24 @@ static void update(ref_t *ref, int tensor, const nn_adam_t *adam, uint64_t step)
 }
 
 static err_code_t move_statistics(ref_t *ref, const ref_pass_t *pass, err_t *err) {
-    err_code_t code = ERR_OK;
-    for (int i = 0; i < ref->layer_count && !code; i++) {
+    nn_moments_t moments[NN_LAYERS_MAX];
+    ref_layer_t *layers[NN_LAYERS_MAX];
+    int count = 0;
+    for (int i = 0; i < ref->layer_count; i++) {
         ref_layer_t *layer = &ref->layers[i];
-        if (layer->spec->kind != NN_BATCH_NORM) {
-            continue;
+        if (layer->spec->kind == NN_BATCH_NORM) {
+            layers[count] = layer;
+            moments[count++] =
+                (nn_moments_t){layer->moments.mean, layer->moments.variance, layer->in.channels};
         }
-        if (pass->replicas && !nn_syncs(pass->replicas)) {
-            code = nn_average_of_all(pass->replicas, (double)pass->count / pass->total,
-                                     layer->moments.mean, layer->moments.variance,
-                                     layer->in.channels, err);
-        }
-        ref_batch_norm_move(ref, layer);
+    }
+    err_code_t code = ERR_OK;
+    if (pass->replicas && !nn_syncs(pass->replicas)) {
+        code = nn_averages_of_all(pass->replicas, (double)pass->count / pass->total, moments, count,
+                                  err);
+    }
+    for (int i = 0; i < count && !code; i++) {
+        ref_batch_norm_move(ref, layers[i]);
     }
     return code;
 }
