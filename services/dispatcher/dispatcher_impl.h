@@ -29,7 +29,7 @@ typedef struct gangs gangs_t;
 typedef struct meetings meetings_t;
 typedef struct sweep sweep_t;
 
-#define SCHEMA_VERSION     1
+#define SCHEMA_VERSION     2    // 1 knew no gangs, and would take any member's end for the job's
 #define OUTAGE_PATIENCE_MS 5000 // requests wait so long for Redis, from its loss on
 #define TICK_MS            100
 #define REPORT_FULL_EVENTS 100 // kept of a job while memory is full

@@ -29,4 +29,7 @@ local new = call('HINCRBY', 'lead', 'epoch', 1)
 call('HSET', 'lead', 'id', id, 'endpoint', endpoint)
 call('SET', 'leader', id, 'PX', timeout)
 call('DEL', 'memo')
+if found and tonumber(found) < tonumber(schema) then
+    call('SET', 'schema', schema) -- what is there reads the same; what will be does not, for older versions
+end
 return {'LEAD', new, 1, call('GET', 'stack')}

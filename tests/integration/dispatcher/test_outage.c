@@ -113,6 +113,34 @@ static void test_the_disk_refuses(void **state) {
     assert_string_equal(scene_history(job->job), "queued running succeeded");
 }
 
+// --- Data of other versions
+
+static void test_data_of_an_older_version_are_taken_over(void **state) {
+    (void)state;
+    char reply[64];
+    err_t err;
+    const proto_worker_assign_t *job = begin(NULL);
+    hand_renew_job(&ann, job, 1);
+    scene_kill_dispatcher();
+    assert_true(scene_redis_number("GET schema") > 1);
+    scene_redis("SET schema 1", reply, sizeof reply);
+    scene_start_dispatcher();
+    assert_true(scene_redis_number("GET schema") > 1); // from now on the older one refuses them
+    const proto_hold_t hold = {.job = job->job, .token = job->token};
+    assert_int_equal(hand_hello(&ann, &hold, 1)->refused.count, 0);
+    hand_finish(&ann, job, "succeeded", "succeeded");
+    scene_kill_dispatcher();
+    scene_redis("SET schema 9", reply, sizeof reply);
+    scene_begin_dispatcher();
+    proto_job_show_t show = {.job = job->job};
+    int64_t end_ms = clock_mono_ms() + PATIENCE_MS;
+    do {
+        assert_null(hand_try(&ann, PROTO_job_show, &show, PROTO_job, &err));
+    } while (err.code == ERR_NOT_LEADER && clock_mono_ms() < end_ms);
+    assert_non_null(strstr(err.message, "the data in Redis have schema 9"));
+    assert_non_null(strstr(err.remedy, "install the newer Inkling"));
+}
+
 // --- Two dispatchers
 
 static void test_the_other_takes_over_and_the_first_is_fenced_off(void **state) {
@@ -178,6 +206,7 @@ int main(void) {
         TEST(test_a_long_outage_is_told),
         TEST(test_memory_is_full),
         TEST(test_the_disk_refuses),
+        TEST(test_data_of_an_older_version_are_taken_over),
         TEST(test_the_other_takes_over_and_the_first_is_fenced_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
