@@ -116,6 +116,9 @@ static void test_a_long_step_is_no_standstill(void **state) {
     assert_false(fake_gone(fake, child, 0));
     fake->taken = fake->got_count;
     fake_expect_nothing(fake, 100);
+    const proto_worker_cancel_t cancel = {.job = "j1", .token = 1};
+    fake_send(fake, PROTO_worker_cancel, &cancel); // and with it, what it has begun itself
+    assert_string_equal(fake_finish(fake, NULL)->outcome, "cancelled");
 }
 
 // Nobody waits for it: how long it may stand still is the dispatcher's business.
