@@ -44,7 +44,7 @@ struct crew {
     ledger_t *ledger;
     proto_arena_t *arena;
     worker_t workers[CREW_SIZE];
-    uint64_t stale, intrusions;
+    uint64_t stale, intrusions, tried; // intrusions: those that were refused, tried: those sent
 };
 
 // --- What it holds
@@ -229,7 +229,7 @@ static void go_on(worker_t *worker, hold_t *hold, int64_t now_ms) {
     hold->due_ms = now_ms + AGAIN_MS;
     if (meets(hold))
         send_meet(worker, hold);
-    else if (hold->intrudes)
+    else if (hold->intrudes && ++worker->crew->tried)
         send_intrusion(worker, hold);
     else if (hold->seq < hold->reports)
         send_report(worker, hold);
@@ -296,8 +296,8 @@ static void refused(worker_t *worker, hold_t *hold, const bus_message_t *message
         hold->intrudes = false;
         hold->id = 0;
         hold->due_ms = 0;
-    } else if (!hold && err.code == ERR_INVALID && worker->crew->intrusions) {
-        // the same, which was sent twice
+    } else if (!hold && err.code == ERR_INVALID && worker->crew->tried) {
+        // the same, which was sent twice, or whose gang has ended meanwhile
     } else if (!err_retryable(err.code)) {
         ledger_wrong(worker->crew->ledger, "%s: %s: %s", worker->name, err_name(err.code),
                      err.message);
