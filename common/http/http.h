@@ -24,8 +24,9 @@
 // another encoding than chunked, names that are no tokens (400); more connections than
 // connections_max (closed at once). A request that is neither GET nor HEAD and has no body is the
 // last on its connection: the library loses fields on continuation lines, which said perhaps that
-// there is one. A Transfer-Encoding so hidden beside a Content-Length is not noticed: a proxy in
-// front must not pass on such lines (RFC 9112, 5.2).
+// there is one. What is not noticed: a length so hidden of a GET or HEAD, and a Transfer-Encoding
+// so hidden beside a Content-Length. So a proxy in front must not pass on such lines (RFC
+// 9112, 5.2).
 //
 // Who is refused can read why: up to 1 MiB of what is left of the body is read and dropped, and the
 // connection goes on; behind that it is answered at once, and ended when the client has ended it,
